@@ -1,0 +1,27 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/installed
+	$(BIN)/poselens demo --out demo
+
+test: $(VENV)/installed check
+	$(BIN)/python -m pytest -n 2 -q
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch first: asked for together with the rest, pip may prefer a newer build that brings CUDA with it
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pose,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""poselens: fine-grained human action recognition from video and skeleton together."""

@@ -1,0 +1,150 @@
+"""What a trained branch, or a bundle of them, is on disk: safetensors and JSON, never a pickle.
+
+Every file is written beside its target under a temporary name, flushed to the disk and renamed, and
+the folder is flushed after it, so a reader finds the old file or the new one and nothing between.
+"""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from poselens.errors import CheckpointError, EnvironmentFault
+
+TEMPORARY_PREFIX = ".poselens-"
+
+
+def write_atomically(path: Path, write: Callable[[int], None]) -> None:
+    """Write a file so that a crash at any moment leaves the old content or the new.
+
+    Args:
+        path: Target; its folder must exist.
+        write: Writes the content to the open file descriptor it is given.
+
+    Raises:
+        EnvironmentFault: ``ENV-001`` not permitted, ``ENV-002`` disk full, ``ENV-003`` anything else.
+    """
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        try:
+            write(descriptor)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as fault:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise _disk_fault(fault, path) from fault
+
+
+def _disk_fault(fault: OSError, path: Path) -> EnvironmentFault:
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EnvironmentFault(
+            "ENV-001", "no permission to write", file=path, mend="choose another --out"
+        )
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentFault(
+            "ENV-002", "the disk is full; the previous file is intact", file=path, mend="free space"
+        )
+    return EnvironmentFault("ENV-003", f"cannot write: {fault.strerror}", file=path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` atomically."""
+
+    def write(descriptor: int) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented JSON, atomically."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as safetensors, atomically."""
+    write_bytes(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: ``CKPT-001`` missing, ``CKPT-002`` not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
+    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raise CheckpointError("CKPT-002", f"not valid JSON: {fault}", file=path) from fault
+    if not isinstance(content, dict):
+        raise CheckpointError("CKPT-002", "expected a JSON object", file=path)
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        CheckpointError: ``CKPT-001`` missing, ``CKPT-003`` damaged or not safetensors.
+    """
+    try:
+        return load_file(path, device="cpu")
+    except FileNotFoundError as fault:
+        raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
+    except (SafetensorError, OSError) as fault:
+        raise CheckpointError(
+            "CKPT-003",
+            "damaged, cut short or not a safetensors file",
+            file=path,
+            mend="use another checkpoint, or copy the file again",
+        ) from fault
+
+
+def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, file: Path) -> None:
+    """Load ``tensors`` into ``network``; every key and every shape must fit.
+
+    Raises:
+        CheckpointError: ``CKPT-004`` with at most ten names of what is missing, unexpected or misshapen.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - own.keys())
+    misshapen = sorted(
+        f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    )
+    if missing or unexpected or misshapen:
+        listed = "; ".join(
+            f"{len(names)} {kind}: {', '.join(names[:10])}"
+            for kind, names in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", misshapen),
+            )
+            if names
+        )
+        raise CheckpointError("CKPT-004", f"weights do not fit the network ({listed})", file=file)
+    network.load_state_dict(dict(tensors))

@@ -1,0 +1,1 @@
+"""Data sets as folders that a person can open and edit, and the importers that make them."""

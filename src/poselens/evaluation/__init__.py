@@ -1,0 +1,1 @@
+"""Metrics, intervals, cost and the report; reads ``Scores``, ours or anybody's."""

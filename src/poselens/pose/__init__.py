@@ -1,0 +1,1 @@
+"""Skeletons: the named joint layouts, and the estimators that find joints in pictures."""

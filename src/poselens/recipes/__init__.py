@@ -1,0 +1,1 @@
+"""Complete runs as YAML files whose first comment lines state the claim."""

@@ -1,0 +1,1 @@
+"""The RGB branch: residual network, temporal shift, STAA. Section 3.2."""

@@ -1,0 +1,1 @@
+"""The skeleton branch: CTR-GCN and its streams. Section 3.3."""

@@ -1,0 +1,1 @@
+"""Draws data sets of articulated people performing near-identical actions."""
