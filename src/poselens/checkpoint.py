@@ -30,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[int], None]) -> None:
         write: Writes the content to the open file descriptor it is given.
 
     Raises:
-        EnvironmentFault: ``ENV-001`` not permitted, ``ENV-002`` disk full, ``ENV-003`` anything else.
+        EnvironmentFault: ``ENV-001`` not permitted, ``ENV-002`` disk full, ``ENV-003`` otherwise.
     """
     temporary: str | None = None
     try:
@@ -126,7 +126,7 @@ def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, fil
     """Load ``tensors`` into ``network``; every key and every shape must fit.
 
     Raises:
-        CheckpointError: ``CKPT-004`` with at most ten names of what is missing, unexpected or misshapen.
+        CheckpointError: ``CKPT-004`` naming what is missing, unexpected or misshapen.
     """
     own = network.state_dict()
     missing = sorted(own.keys() - tensors.keys())
