@@ -34,14 +34,16 @@ def rotate(
 
 def scale(positions: Positions, *, limit: float, rng: np.random.Generator) -> Positions:
     """Stretch each axis by its own factor in ``[1 - limit, 1 + limit]``, about the origin."""
-    factors = rng.uniform(1 - limit, 1 + limit, size=positions.shape[-1])
-    return positions * factors.astype(positions.dtype)
+    factors = 1 + limit * (2 * rng.random(positions.shape[-1], dtype=np.float32) - 1)
+    scaled: Positions = positions * factors
+    return scaled
 
 
 def jitter(positions: Positions, *, deviation: float, rng: np.random.Generator) -> Positions:
     """Add Gaussian noise, independent per coordinate, in the unit of the positions."""
-    noise = rng.normal(0.0, deviation, size=positions.shape)
-    return positions + noise.astype(positions.dtype)
+    noise = rng.standard_normal(positions.shape, dtype=np.float32)
+    moved: Positions = positions + np.float32(deviation) * noise
+    return moved
 
 
 def drop_joints(positions: Positions, *, share: float, rng: np.random.Generator) -> Positions:

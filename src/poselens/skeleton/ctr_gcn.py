@@ -4,6 +4,8 @@ Inside this file a feature has the axes ``(n, c, v, t)``, one person per row and
 and topology subsets are then neighbours in memory, and the aggregation is one batched product.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,7 +44,9 @@ class TopologyRefinement(nn.Module):
         self.strength = nn.Parameter(torch.zeros(1))
         self.receive = nn.Conv1d(channels, SUBSETS * relations, 1)
         self.send = nn.Conv1d(channels, SUBSETS * relations, 1)
-        self.refine = nn.Conv2d(SUBSETS * relations, SUBSETS * out_channels, 1, groups=SUBSETS)
+        self.refine = nn.Parameter(torch.empty(SUBSETS, out_channels, relations))
+        self.refine_bias = nn.Parameter(torch.zeros(SUBSETS, out_channels, 1))
+        nn.init.normal_(self.refine, 0.0, math.sqrt(2.0 / out_channels))
         self.transform = nn.Conv2d(channels, SUBSETS * out_channels, 1)
         self.norm = nn.BatchNorm2d(out_channels)
         self.shortcut = (
@@ -51,34 +55,46 @@ class TopologyRefinement(nn.Module):
             else nn.Sequential(nn.Conv2d(channels, out_channels, 1), nn.BatchNorm2d(out_channels))
         )
 
-    def relate(self, feature: Float[Tensor, "n c v t"]) -> Float[Tensor, "n 3 d v v"]:
-        r"""Return :math:`W_k\tanh(\cdot)`: what each clip adds to each topology, per channel.
-
-        Axes: clips, subsets, channels, receiving joint, sending joint.
-        """
+    def relate(self, feature: Float[Tensor, "n c v t"]) -> Float[Tensor, "n 3 r vv"]:
+        """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
         summary = feature.mean(dim=-1)
-        relation = torch.tanh(
-            self.receive(summary).unsqueeze(-1) - self.send(summary).unsqueeze(-2)
-        )  # (n, 3 r, v, v)
-        refinement: Tensor = self.refine(relation)
-        return refinement.unflatten(1, (SUBSETS, -1))
+        receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
+        return torch.tanh(receive - send).reshape(len(feature), SUBSETS, -1, feature.shape[2] ** 2)
 
-    def aggregate(
-        self, feature: Float[Tensor, "n c v t"], refinement: Float[Tensor, "n 3 d v v"]
-    ) -> Float[Tensor, "n d v t"]:
-        """Return z: messages of all joints, over the sum of the three refined topologies."""
-        refined = self.topology[:, None] + self.strength * refinement  # (n, 3, d, v, v)
-        # the transform's channels are stored channel by channel, subset within
-        messages = self.transform(feature).unflatten(1, (-1, SUBSETS)).flatten(2, 3)
-        return refined.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+    def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
+        r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
+        joints = self.topology.shape[-1]
+        added = self.refine.mean(dim=1, keepdim=True) @ relation  # (n, 3, 1, vv)
+        bias = self.refine_bias.mean(dim=1, keepdim=True)
+        return (added + bias).reshape(len(relation), SUBSETS, joints, joints)
+
+    def refined(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 d vv"]:
+        """Return R, for every channel d."""
+        # the learned topology and the bias ride along as two more relations: R is by far the
+        # largest tensor here, and this writes it once
+        learned = self.topology.flatten(1)[:, None].expand(len(relation), -1, -1, -1)
+        terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
+        weights = torch.cat(
+            [
+                self.strength * self.refine,
+                torch.ones_like(self.refine_bias),
+                self.strength * self.refine_bias,
+            ],
+            dim=2,
+        )
+        return weights @ terms
 
     def forward(
         self, feature: Float[Tensor, "n c v t"]
-    ) -> tuple[Float[Tensor, "n d v t"], Float[Tensor, "n 3 d v v"]]:
-        """Return the aggregated feature and the refinement it was aggregated with."""
-        refinement = self.relate(feature)
-        gathered = self.norm(self.aggregate(feature, refinement))
-        return F.relu(gathered + self.shortcut(feature)), refinement
+    ) -> tuple[Float[Tensor, "n d v t"], Float[Tensor, "n 3 r vv"]]:
+        """Return the aggregated feature, and the relations it was aggregated with."""
+        people, _, joints, frames = feature.shape
+        relation = self.relate(feature)
+        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
+        # the transform's channels are stored channel by channel, subset within
+        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
+        gathered = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+        return F.relu(self.norm(gathered) + self.shortcut(feature)), relation
 
 
 class MultiScaleTemporal(nn.Module):
@@ -114,7 +130,7 @@ class MultiScaleTemporal(nn.Module):
         """Return the four scales, concatenated over channels."""
         entered = self.enter_norm(self.enter(feature))
         quarter = entered.shape[1] // _BRANCHES
-        near, far, peak = F.relu(entered[:, :-quarter]).split(quarter, dim=1)
+        near, far, peak = F.relu(entered[:, :-quarter]).chunk(_BRANCHES - 1, dim=1)
         looked = [
             self.near(near),
             self.far(far),
@@ -152,10 +168,10 @@ class Block(nn.Module):
 
     def forward(
         self, feature: Float[Tensor, "n c v t"]
-    ) -> tuple[Float[Tensor, "n d v s"], Float[Tensor, "n 3 d v v"]]:
-        """Return the block's feature and the refinement of its topologies."""
-        gathered, refinement = self.space(feature)
+    ) -> tuple[Float[Tensor, "n d v s"], Float[Tensor, "n 3 r vv"]]:
+        """Return the block's feature, and the relations between its joints."""
+        gathered, relation = self.space(feature)
         looked: Tensor = self.time(gathered)
         if self.shortcut is not None:
             looked = looked + self.shortcut(feature)
-        return F.relu(looked), refinement
+        return F.relu(looked), relation

@@ -28,4 +28,7 @@ def spatial_partition(layout: Layout) -> Float[np.ndarray, "3 v v"]:
 
 
 def _rows_to_means(adjacency: Float[np.ndarray, "v v"]) -> Float[np.ndarray, "v v"]:
-    return adjacency / np.maximum(adjacency.sum(axis=1, keepdims=True), 1.0)
+    means: Float[np.ndarray, "v v"] = adjacency / np.maximum(
+        adjacency.sum(axis=1, keepdims=True), 1
+    )
+    return means

@@ -92,8 +92,10 @@ class CtrGcn(nn.Module):
         Only the part that depends on the clip is kept, unscaled (SkeletonGCL, ICLR 2023): with the
         scale, which starts at 0, the contrast would have no gradient.
         """
-        feature, refinement, present = self._encode(joints, present)
-        graph = _mean_over_people(refinement.mean(dim=2), present)
+        feature, relation, present = self._encode(joints, present)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        graph = _mean_over_people(last.space.graph(relation), present)
         return self._score(feature, present), graph
 
     def _encode(
@@ -107,10 +109,10 @@ class CtrGcn(nn.Module):
         # with fixed statistics the mask of the mean is enough, and shapes stay static for export
         if self.training and present.shape[1] > 1 and bool(present.any()):
             feature = feature[present.flatten()]
-        refinement = feature
+        relation = feature
         for block in self.blocks:
-            feature, refinement = block(feature)
-        return feature, refinement, present
+            feature, relation = block(feature)
+        return feature, relation, present
 
     def _normalise(self, joints: Tensor) -> Float[Tensor, "nm c v t"]:
         people = joints.permute(0, 4, 3, 1, 2)  # (n, m, v, c, t)
@@ -133,9 +135,10 @@ def _mean_over_people(
         everybody[here] = rows
         rows = everybody
     mask = here.to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
-    total = (rows * mask).unflatten(0, present.shape).sum(dim=1)
+    total = (rows * mask).reshape(*present.shape, *rows.shape[1:]).sum(dim=1)
     count = present.sum(dim=1).clamp(min=1).to(rows.dtype)
-    return total / count.view(-1, *[1] * (rows.dim() - 1))
+    mean: Tensor = total / count.view(-1, *[1] * (rows.dim() - 1))
+    return mean
 
 
 def _start(module: nn.Module) -> None:

@@ -25,8 +25,8 @@ def normalise(
 
     ``centre``  origin at the centre joint of the first person's first frame, unit kept
     ``body``    the same, divided by the mean bone length of the first person
-    ``range``   the same, then each coordinate from its least to its largest to [-1, 1] (the
-                public description of NW-UCLA's preprocessing in CTR-GCN)
+    ``range``   each coordinate from its least and largest value in the clip to [-1, 1] (NW-UCLA in
+                the public CTR-GCN recipe)
     ``frame``   pixels: origin in the middle of the frame, divided by half its height
     ``box``     pixels: origin in the middle of the box over all joints and frames, divided by half
                 its longer side
@@ -41,25 +41,33 @@ def normalise(
     if footing == "none":
         return positions
     if footing == "frame":
-        if frame_size is None:
-            raise UsageError(
-                "CFG-023",
-                "found no frame size, expected (height, width) for the footing 'frame'",
-                mend="give the size of the video, or use the footing 'box'",
-            )
-        height, width = frame_size
-        middle = np.array([width / 2, height / 2], dtype=positions.dtype)
-        return (positions - middle) / np.float32(height / 2)
-    if footing == "box":
+        middle, half = _middle_of_frame(frame_size)
+    elif footing == "box":
         low, high = _extent(positions)
-        return (positions - (low + high) / 2) / _positive((high - low).max() / 2)
-    centred = positions - origin(positions, layout)
-    if footing == "centre":
-        return centred
-    if footing == "body":
-        return centred / _positive(bone_length(positions, layout))
-    low, high = _extent(centred)
-    return (centred - low) / _positive(high - low) * 2 - 1
+        middle, half = (low + high) / 2, (high - low).max() / 2
+    elif footing == "range":
+        low, high = _extent(positions)
+        middle, half = (low + high) / 2, (high - low) / 2
+    elif footing == "body":
+        middle, half = origin(positions, layout), np.float32(bone_length(positions, layout))
+    else:
+        middle, half = origin(positions, layout), np.float32(1)
+    # a clip of a single point, or flat along an axis, is moved there and not scaled
+    footed: Positions = (positions - middle) / np.where(half > 0, half, np.float32(1))
+    return footed
+
+
+def _middle_of_frame(
+    frame_size: tuple[int, int] | None,
+) -> tuple[Float[np.ndarray, " c"], np.float32]:
+    if frame_size is None:
+        raise UsageError(
+            "CFG-023",
+            "found no frame size, expected (height, width) for the footing 'frame'",
+            mend="give the size of the video, or use the footing 'box'",
+        )
+    height, width = frame_size
+    return np.array([width / 2, height / 2], dtype=np.float32), np.float32(height / 2)
 
 
 def origin(positions: Positions, layout: Layout) -> Float[np.ndarray, " c"]:
@@ -121,9 +129,3 @@ def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> P
 
 def _extent(positions: Positions) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
     return np.nanmin(positions, axis=(0, 1, 2)), np.nanmax(positions, axis=(0, 1, 2))
-
-
-def _positive(size: float | np.floating | np.ndarray) -> np.ndarray:
-    """Replace a size of 0, as of a single point, by 1: such a clip is moved, not scaled."""
-    sizes = np.asarray(size, dtype=np.float32)
-    return np.where(sizes > 0, sizes, np.float32(1))
