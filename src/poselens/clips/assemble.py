@@ -77,12 +77,14 @@ class VideoSource:
         first_frame: Where the clip starts.
         frames: Frames in the clip.
         region: Box and reason of Eq. (1)-(2).
+        promised: Frames the container claims for the whole file, None where it does not say.
     """
 
     path: Path
     first_frame: int
     frames: int
     region: Region
+    promised: int | None = None
 
 
 def video_source(
@@ -122,7 +124,8 @@ def video_source(
         square=settings.square,
         percentile=settings.percentile,
     )
-    return VideoSource(path, first, last - first, region)
+    promised = facts.frames if start_s is None and end_s is None else None
+    return VideoSource(path, first, last - first, region, promised)
 
 
 def read_video(

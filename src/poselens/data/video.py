@@ -206,6 +206,44 @@ def read_frames(
     return Frames(pixels, decoded, promised, bool(rows), damage.count)
 
 
+def iterate_frames(
+    path: str | Path,
+    *,
+    first_frame: int = 0,
+    frames: int | None = None,
+    size: tuple[int, int] | None = None,
+    threads: int = 1,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield upright RGB pictures one after another, holding one at a time.
+
+    Args:
+        path: Local video file.
+        first_frame: Index of the first picture to yield.
+        frames: How many to yield at most; None goes on to the end.
+        size: Height and width of the pictures; None keeps the video's.
+        threads: Decoder threads.
+        max_pixels: Largest frame to decode.
+
+    Raises:
+        VideoError: ``VID-001`` to ``VID-013``.
+        UsageError: ``VID-009`` for a URL.
+        EnvironmentFault: ``ENV-004`` out of memory.
+    """
+    source = Path(path)
+    damage = _Damage()
+    converter: Converter | None = None
+    with _open(source, max_pixels) as container:
+        stream = _video_stream(container, source, threads, max_pixels)
+        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+            if frames is not None and index >= first_frame + frames:
+                return
+            if index >= first_frame:
+                if converter is None:
+                    converter = Converter(source, upright_size(frame), None, size)
+                yield converter(frame)
+
+
 @dataclass
 class _Damage:
     """Tally of what the decoder could not read."""

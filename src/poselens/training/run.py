@@ -1,8 +1,9 @@
 """A run: one stream trained on one data set under one protocol, in one folder.
 
 The folder holds ``config.yaml`` (the resolved settings), ``run.json`` (what the stream is, what it
-was trained on, how it was chosen), ``weights.safetensors``, ``last.safetensors`` where another epoch
-was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``, ``skipped.jsonl`` and ``state.safetensors``.
+was trained on, how it was chosen), ``weights.safetensors``, ``last.safetensors`` where another
+epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``, ``skipped.jsonl`` and
+``state.safetensors``.
 """
 
 import hashlib
