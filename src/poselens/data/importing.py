@@ -1,0 +1,138 @@
+"""What every importer shares: the report of what came in, and placing videos."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from poselens.data.disk import disk_fault, require_free, write_flushed
+from poselens.data.table import ID_LIMIT
+from poselens.errors import AnnotationError, PoselensError, UsageError
+
+REPORT_FILE = "import_report.json"
+
+Link = Literal["copy", "hard", "symbolic"]
+"""How a video comes into the folder: its bytes, a second name, or a pointer to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One file or row that was left out, with the reason."""
+
+    code: str
+    file: str
+    message: str
+
+
+@dataclass
+class ImportReport:
+    """What an importer did; also written to ``import_report.json`` in the data set.
+
+    Attributes:
+        imported: Clips written.
+        skipped: What was left out; nothing is left out without an entry here.
+    """
+
+    imported: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def skip(self, code: str, file: Path | str, message: str) -> None:
+        """Note one file or row that is left out."""
+        self.skipped.append(Skipped(code, _printable(str(file)), _printable(message)))
+
+    def skip_fault(self, fault: PoselensError, file: Path | str) -> None:
+        """Note a file that is left out because of ``fault``."""
+        self.skip(fault.code, file, fault.message)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the report for JSON: counts, counts per code, and the list."""
+        return {
+            "imported": self.imported,
+            "skipped": len(self.skipped),
+            "skipped_by_code": dict(sorted(Counter(entry.code for entry in self.skipped).items())),
+            "list": [asdict(entry) for entry in self.skipped],
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write ``import_report.json``."""
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        write_flushed(folder / REPORT_FILE, text.encode())
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def require_source(src: Path, out: Path) -> None:
+    """Refuse a source that is no folder, and an output that is in use or inside the source.
+
+    Raises:
+        UsageError: ``DATA-001`` source missing, ``DATA-020`` output exists or lies in the source.
+    """
+    if not src.is_dir():
+        found = "is not a folder" if src.exists() else "does not exist"
+        raise UsageError("DATA-001", f"the source {found}", file=src.absolute())
+    if out.resolve().is_relative_to(src.resolve()):
+        raise UsageError(
+            "DATA-020", "the output lies inside the source", file=out, mend="choose another --out"
+        )
+    require_free(out)
+
+
+def require_clips(count: int, src: Path, report: ImportReport) -> None:
+    """Refuse an import that would give an empty data set.
+
+    Raises:
+        AnnotationError: ``DATA-012`` with the first reason, when nothing is left.
+    """
+    if count:
+        return
+    reason = ""
+    if report.skipped:
+        first = report.skipped[0]
+        reason = f"; {len(report.skipped)} skipped, the first: {first.file}: {first.message}"
+    raise AnnotationError("DATA-012", f"nothing to import{reason}", file=src)
+
+
+def place_videos(videos: Mapping[str, Path], staging: Path, link: Link) -> None:
+    """Bring videos, by their path in the data set, into the folder being written.
+
+    Raises:
+        EnvironmentFault: ``ENV-001`` to ``ENV-003``.
+    """
+    for name, origin in videos.items():
+        target = staging / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if link == "hard":
+                os.link(origin.resolve(), target)
+            elif link == "symbolic":
+                target.symlink_to(origin.resolve())
+            else:
+                shutil.copyfile(origin, target)
+                shutil.copystat(origin, target)
+                target.chmod(0o644)
+        except OSError as fault:
+            raise disk_fault(fault, target) from fault
+
+
+def video_roots(link: Link, videos: Mapping[str, Path]) -> list[str]:
+    """Return the folders that the data set's symbolic links lead to."""
+    if link != "symbolic":
+        return []
+    return sorted({str(origin.resolve().parent) for origin in videos.values()})
+
+
+def clip_id(name: str, taken: set[str]) -> str:
+    """Turn a file's name into a printable id that is not in ``taken``, and add it there."""
+    base = "".join(letter if letter.isprintable() else "_" for letter in name)[-(ID_LIMIT - 8) :]
+    unique, count = base, 1
+    while unique in taken:
+        count += 1
+        unique = f"{base}~{count}"
+    taken.add(unique)
+    return unique

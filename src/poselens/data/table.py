@@ -1,0 +1,274 @@
+"""``clips.csv``: one row per clip, read into arrays."""
+
+import csv
+import math
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from poselens.data.info import PARTS, DatasetInfo, cannot_read, nearest
+from poselens.errors import AnnotationError
+
+CLIPS_FILE = "clips.csv"
+SPLIT_PREFIX = "split:"
+ID_LIMIT = 200
+COLUMNS = (
+    "id", "video", "label", "subject", "view", "source", "start_s", "end_s", "width", "height",
+)  # fmt: skip
+_WHOLE = re.compile(r"[0-9]{1,6}")
+DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,12})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+class Texts:
+    """Many short texts in two arrays: a hundred thousand clips hold no Python objects."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("q", [0])
+
+    def append(self, text: str) -> None:
+        """Add one text."""
+        self._bytes += text.encode()
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, position: int) -> str:
+        return self._bytes[self._ends[position] : self._ends[position + 1]].decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[position] for position in range(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTable:
+    """The columns of ``clips.csv``.
+
+    Attributes:
+        ids: Clip ids.
+        labels: Class indices, -1 where unknown.
+        texts: ``video``, ``subject``, ``view`` and ``source`` by name; empty where unknown.
+        times: ``start_s`` and ``end_s``, NaN where not given.
+        sizes: ``width`` and ``height``, 0 where not given.
+        splits: For each protocol 0 for a clip outside it, else 1 + position in ``PARTS``.
+    """
+
+    ids: NDArray[np.str_]
+    labels: Int[np.ndarray, " n"]
+    texts: dict[str, Texts]
+    times: Float[np.ndarray, "2 n"]
+    sizes: Int[np.ndarray, "2 n"]
+    splits: dict[str, Int[np.ndarray, " n"]]
+
+
+def id_fault(clip_id: str) -> str | None:
+    """Return what is wrong with a clip id, or None."""
+    if not clip_id:
+        return "the id is empty"
+    if len(clip_id) > ID_LIMIT:
+        return f"the id has {len(clip_id)} characters, the limit is {ID_LIMIT}"
+    if not clip_id.isprintable():
+        return "the id has characters that cannot be printed"
+    return None
+
+
+def leaves_folder(path: str) -> bool:
+    """Tell whether a path written in ``clips.csv`` is absolute, climbs, or is no path at all.
+
+    Symbolic links are looked at when a video is opened.
+    """
+    if ".." not in path and "\\" not in path and ":" not in path and "\0" not in path:
+        return path.startswith("/")
+    return (
+        "\0" in path
+        or "\\" in path
+        or PurePosixPath(path).is_absolute()
+        or bool(PureWindowsPath(path).drive)
+        or ".." in PurePosixPath(path).parts
+    )
+
+
+def span_fault(start_s: float | None, end_s: float | None) -> str | None:
+    """Return what is wrong with the part of a video that a clip covers, or None."""
+    for name, time in (("start_s", start_s), ("end_s", end_s)):
+        if time is not None and not 0 <= time < math.inf:
+            return f"{name} is {time}, expected seconds from 0"
+    if end_s is not None and end_s <= (start_s or 0):
+        return f"end_s is {end_s}, which is not after start_s ({start_s or 0})"
+    return None
+
+
+def read_clips(root: Path, info: DatasetInfo) -> ClipTable:
+    """Read and check ``clips.csv`` of the data set in ``root``.
+
+    Raises:
+        AnnotationError: ``DATA-002`` missing file, ``DATA-004`` wrong columns, ``DATA-005`` a bad
+            row, ``DATA-006`` a label that is unknown, or missing where a clip trains, ``DATA-007``
+            an id given twice, ``DATA-008`` a wrong split value, ``DATA-009`` a video outside the
+            folder.
+        EnvironmentFault: ``ENV-004`` not readable.
+    """
+    path = root / CLIPS_FILE
+    line = 1
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            builder = _Builder(next(reader, []), info, path)
+            line = reader.line_num + 1
+            for row in reader:
+                if row:
+                    builder.add(row, line)
+                line = reader.line_num + 1
+    except FileNotFoundError as fault:
+        raise AnnotationError("DATA-002", f"{CLIPS_FILE} is missing", file=root) from fault
+    except OSError as fault:
+        raise cannot_read(fault, path) from fault
+    except UnicodeDecodeError as fault:
+        raise AnnotationError(
+            "DATA-005", "not UTF-8 text", file=path, where=f"line {line}", mend="save it as UTF-8"
+        ) from fault
+    except csv.Error as fault:
+        raise AnnotationError(
+            "DATA-005", f"not valid CSV: {fault}", file=path, where=f"line {line}"
+        ) from fault
+    return builder.table()
+
+
+class _Builder:
+    """Collects rows into compact columns and refuses the first bad one."""
+
+    def __init__(self, header: list[str], info: DatasetInfo, path: Path) -> None:
+        self._path = path
+        self._protocols = list(info.protocols)
+        self._classes = {name: position for position, name in enumerate(info.classes)}
+        self._classes[""] = -1
+        self._parts = {"": 0} | {part: position for position, part in enumerate(PARTS, start=1)}
+        self._width = len(header)
+        self._place = self._find_columns([name.strip() for name in header])
+        self._lines: dict[str, int] = {}
+        self._labels = array("q")
+        self._texts = {name: Texts() for name in ("video", "subject", "view", "source")}
+        self._times = (array("d"), array("d"))
+        self._sizes = (array("q"), array("q"))
+        self._splits = {name: array("b") for name in self._protocols}
+
+    def _find_columns(self, header: list[str]) -> dict[str, int]:
+        splits = [SPLIT_PREFIX + name for name in self._protocols]
+        known = [*COLUMNS, *splits]
+        for name in header:
+            if name not in known:
+                raise self._refuse(
+                    "DATA-004",
+                    f"unknown column {name!r}{nearest(name, known)}",
+                    1,
+                    "rename or remove it; a split column needs its protocol in dataset.yaml",
+                )
+            if header.count(name) > 1:
+                raise self._refuse("DATA-004", f"column {name!r} is there twice", 1)
+        for name in ("id", "label", *splits):
+            if name not in header:
+                raise self._refuse(
+                    "DATA-004", f"column {name!r} is missing (found {', '.join(header)})", 1
+                )
+        # -1 leads to the empty text that ends every row
+        return {name: header.index(name) if name in header else -1 for name in known}
+
+    def _refuse(
+        self, code: str, message: str, line: int, mend: str | None = None
+    ) -> AnnotationError:
+        return AnnotationError(code, message, file=self._path, where=f"line {line}", mend=mend)
+
+    def add(self, row: list[str], line: int) -> None:
+        if len(row) != self._width:
+            raise self._refuse("DATA-005", f"found {len(row)} fields, expected {self._width}", line)
+        row.append("")
+        place = self._place
+        clip_id = row[place["id"]].strip()
+        fault = id_fault(clip_id)
+        if fault:
+            raise self._refuse("DATA-005", fault, line)
+        first = self._lines.setdefault(clip_id, line)
+        if first != line:
+            raise self._refuse(
+                "DATA-007",
+                f"id {clip_id!r} is there twice, in lines {first} and {line}",
+                line,
+                "give every clip its own id",
+            )
+        if leaves_folder(row[place["video"]]):
+            raise self._refuse(
+                "DATA-009",
+                f"video {row[place['video']]!r} leads out of the data set's folder",
+                line,
+                "put videos under the folder and write their relative path with /",
+            )
+        label = self._label(row[place["label"]].strip(), line)
+        self._labels.append(label)
+        for name, texts in self._texts.items():
+            texts.append(row[place[name]])
+        self._add_numbers(row, line)
+        for name, parts in self._splits.items():
+            parts.append(self._part(row[place[SPLIT_PREFIX + name]].strip(), name, label, line))
+
+    def _label(self, text: str, line: int) -> int:
+        label = self._classes.get(text)
+        if label is None:
+            known = [name for name in self._classes if name]
+            raise self._refuse(
+                "DATA-006",
+                f"unknown label {text!r} ({len(known)} classes){nearest(text, known)}",
+                line,
+                "use a class name of dataset.yaml, or leave it empty",
+            )
+        return label
+
+    def _part(self, text: str, protocol: str, label: int, line: int) -> int:
+        part = self._parts.get(text)
+        if part is None:
+            raise self._refuse(
+                "DATA-008",
+                f"{SPLIT_PREFIX}{protocol} is {text!r}, expected train, val, test or nothing",
+                line,
+            )
+        if label < 0 and text in ("train", "val"):
+            raise self._refuse(
+                "DATA-006",
+                f"the clip has no label, but is in the {text} part of {protocol!r}",
+                line,
+                "label it, or leave its split empty",
+            )
+        return part
+
+    def _add_numbers(self, row: list[str], line: int) -> None:
+        span: list[float | None] = []
+        for name, times in zip(("start_s", "end_s"), self._times, strict=True):
+            text = row[self._place[name]].strip()
+            if text and not DECIMAL.fullmatch(text):
+                raise self._refuse("DATA-005", f"{name} is {text!r}, expected seconds", line)
+            span.append(float(text) if text else None)
+            times.append(float(text) if text else math.nan)
+        fault = span_fault(*span)
+        if fault:
+            raise self._refuse("DATA-005", fault, line)
+        for name, sizes in zip(("width", "height"), self._sizes, strict=True):
+            text = row[self._place[name]].strip()
+            if text and not _WHOLE.fullmatch(text):
+                raise self._refuse("DATA-005", f"{name} is {text!r}, expected pixels", line)
+            sizes.append(int(text) if text else 0)
+
+    def table(self) -> ClipTable:
+        return ClipTable(
+            ids=np.array(list(self._lines), dtype=np.str_),
+            labels=np.array(self._labels, dtype=np.int64),
+            texts=self._texts,
+            times=np.array(self._times, dtype=np.float64),
+            sizes=np.array(self._sizes, dtype=np.int64),
+            splits={name: np.array(parts, dtype=np.int8) for name, parts in self._splits.items()},
+        )
