@@ -84,17 +84,23 @@ class TopologyRefinement(nn.Module):
         )
         return weights @ terms
 
+    def aggregate(
+        self, feature: Float[Tensor, "n c v t"], relation: Float[Tensor, "n 3 r vv"]
+    ) -> Float[Tensor, "n d v t"]:
+        """Return z."""
+        people, _, joints, frames = feature.shape
+        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
+        # the transform's channels are stored channel by channel, subset within
+        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
+        return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+
     def forward(
         self, feature: Float[Tensor, "n c v t"]
     ) -> tuple[Float[Tensor, "n d v t"], Float[Tensor, "n 3 r vv"]]:
         """Return the aggregated feature, and the relations it was aggregated with."""
-        people, _, joints, frames = feature.shape
         relation = self.relate(feature)
-        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
-        # the transform's channels are stored channel by channel, subset within
-        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
-        gathered = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
-        return F.relu(self.norm(gathered) + self.shortcut(feature)), relation
+        gathered = self.norm(self.aggregate(feature, relation))
+        return F.relu(gathered + self.shortcut(feature)), relation
 
 
 class MultiScaleTemporal(nn.Module):
