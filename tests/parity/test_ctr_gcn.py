@@ -159,9 +159,13 @@ def test_size_is_the_published_one(layout, people, classes, macs):
     counted = counter.get_total_flops() / 2
     # the published 1.94 and 0.63 G apply the two relation convolutions to every frame
     assert counted == pytest.approx(macs, rel=0.01)
-    per_frame = people * len(joints) * sum(
-        (2 * block.space.receive.weight.numel()) * frames
-        for block, frames in zip(network.blocks, (64,) * 5 + (32,) * 3 + (16,) * 2, strict=True)
+    per_frame = (
+        people
+        * len(joints)
+        * sum(
+            (2 * block.space.receive.weight.numel()) * frames
+            for block, frames in zip(network.blocks, (64,) * 5 + (32,) * 3 + (16,) * 2, strict=True)
+        )
     )
     published = {"ntu-25": 1.94e9, "coco-17": 0.63e9}[layout]
     assert counted + per_frame == pytest.approx(published, rel=0.02)

@@ -59,20 +59,20 @@ class TopologyRefinement(nn.Module):
         """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
         summary = feature.mean(dim=-1)
         receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
-        return torch.tanh(receive - send).reshape(len(feature), SUBSETS, -1, feature.shape[2] ** 2)
+        return torch.tanh(receive - send).reshape(feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2)
 
     def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
         joints = self.topology.shape[-1]
         added = self.refine.mean(dim=1, keepdim=True) @ relation  # (n, 3, 1, vv)
         bias = self.refine_bias.mean(dim=1, keepdim=True)
-        return (added + bias).reshape(len(relation), SUBSETS, joints, joints)
+        return (added + bias).reshape(relation.shape[0], SUBSETS, joints, joints)
 
     def refined(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 d vv"]:
         """Return R, for every channel d."""
         # the learned topology and the bias ride along as two more relations: R is by far the
         # largest tensor here, and this writes it once
-        learned = self.topology.flatten(1)[:, None].expand(len(relation), -1, -1, -1)
+        learned = self.topology.flatten(1)[:, None].expand(relation.shape[0], -1, -1, -1)
         terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
         weights = torch.cat(
             [
