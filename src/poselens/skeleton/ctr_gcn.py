@@ -59,20 +59,20 @@ class TopologyRefinement(nn.Module):
         """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
         summary = feature.mean(dim=-1)
         receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
-        return torch.tanh(receive - send).reshape(len(feature), SUBSETS, -1, feature.shape[2] ** 2)
+        return torch.tanh(receive - send).reshape(feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2)
 
     def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
         joints = self.topology.shape[-1]
         added = self.refine.mean(dim=1, keepdim=True) @ relation  # (n, 3, 1, vv)
         bias = self.refine_bias.mean(dim=1, keepdim=True)
-        return (added + bias).reshape(len(relation), SUBSETS, joints, joints)
+        return (added + bias).reshape(relation.shape[0], SUBSETS, joints, joints)
 
     def refined(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 d vv"]:
         """Return R, for every channel d."""
         # the learned topology and the bias ride along as two more relations: R is by far the
         # largest tensor here, and this writes it once
-        learned = self.topology.flatten(1)[:, None].expand(len(relation), -1, -1, -1)
+        learned = self.topology.flatten(1)[:, None].expand(relation.shape[0], -1, -1, -1)
         terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
         weights = torch.cat(
             [
@@ -84,17 +84,23 @@ class TopologyRefinement(nn.Module):
         )
         return weights @ terms
 
+    def aggregate(
+        self, feature: Float[Tensor, "n c v t"], relation: Float[Tensor, "n 3 r vv"]
+    ) -> Float[Tensor, "n d v t"]:
+        """Return z."""
+        people, _, joints, frames = feature.shape
+        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
+        # the transform's channels are stored channel by channel, subset within
+        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
+        return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+
     def forward(
         self, feature: Float[Tensor, "n c v t"]
     ) -> tuple[Float[Tensor, "n d v t"], Float[Tensor, "n 3 r vv"]]:
         """Return the aggregated feature, and the relations it was aggregated with."""
-        people, _, joints, frames = feature.shape
         relation = self.relate(feature)
-        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
-        # the transform's channels are stored channel by channel, subset within
-        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
-        gathered = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
-        return F.relu(self.norm(gathered) + self.shortcut(feature)), relation
+        gathered = self.norm(self.aggregate(feature, relation))
+        return F.relu(gathered + self.shortcut(feature)), relation
 
 
 class MultiScaleTemporal(nn.Module):

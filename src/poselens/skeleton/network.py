@@ -130,8 +130,8 @@ def _mean_over_people(
 ) -> Float[Tensor, "n ..."]:
     """Average the rows of each clip's people; rows hold everybody, or only who is present."""
     here = present.flatten()
-    if len(rows) < len(here):
-        everybody = rows.new_zeros((len(here), *rows.shape[1:]))
+    if rows.shape[0] < here.shape[0]:
+        everybody = rows.new_zeros((here.shape[0], *rows.shape[1:]))
         everybody[here] = rows
         rows = everybody
     mask = here.to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
