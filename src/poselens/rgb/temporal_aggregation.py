@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 FRAGMENTS = 4
 """Parts v1..v4 into which Eq. (6) splits the channels."""
@@ -18,20 +17,20 @@ class DepthwiseSeparable(nn.Module):
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
-        self.kernel = nn.Parameter(torch.tensor([0.0, 1.0, 0.0]).repeat(channels, 1))
+        self.depthwise = nn.Conv2d(
+            channels, channels, kernel_size=(3, 1), padding=(1, 0), groups=channels, bias=False
+        )
         self.pointwise = nn.Conv2d(channels, channels, kernel_size=1, bias=False)
-        nn.init.dirac_(self.pointwise.weight)
         self.bn = nn.BatchNorm2d(channels)
+        nn.init.dirac_(self.depthwise.weight, groups=channels)
+        nn.init.dirac_(self.pointwise.weight)
 
     def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t c h w"]:
         """Return ``clip`` filtered along time and mixed along channels; shape unchanged."""
-        before, here, after = self.kernel.to(clip.dtype)[:, :, None, None].unbind(dim=1)
-        # Products of shifted copies, not conv1d: that one would have to move time to the last axis.
-        filtered = (
-            clip * here
-            + F.pad(clip, (0, 0, 0, 0, 0, 0, 1, -1)) * before
-            + F.pad(clip, (0, 0, 0, 0, 0, 0, -1, 1)) * after
-        )
+        # Time as rows and all positions as columns: in channels_last this is a view, where a 1-d
+        # convolution would have to move time to the last axis.
+        columns = self.depthwise(clip.movedim(2, 1).flatten(3))  # (n, c, t, h * w)
+        filtered = torch.unflatten(columns, 3, clip.shape[3:]).movedim(1, 2)
         frames = self.bn(self.pointwise(filtered.flatten(0, 1)))
         return torch.unflatten(frames, 0, clip.shape[:2])
 
