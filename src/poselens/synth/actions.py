@@ -1,6 +1,6 @@
 """Sixteen actions in eight pairs that pass through the same poses.
 
-Within a pair only the order, the way round, the tempo, the depth or the holder of an object differs:
+Within a pair only the order, the way round, the tempo, the depth or the holder differs:
 
 =====================================  ==========================================================
 raise-left-then-right / -right-...     which arm goes up first
@@ -184,8 +184,12 @@ def turn(base: Controls, u: Array, who: Subject, rng: np.random.Generator) -> No
 def wave(base: Controls, u: Array, who: Subject, rng: np.random.Generator, beats: float) -> None:
     """Wave with either hand."""
     side = int(rng.integers(2))
-    swing_by = 0.3 * who.amplitude * np.sin(
-        rng.uniform(0, 2 * np.pi) + 2 * np.pi * beats * who.tempo * rng.uniform(0.93, 1.07) * u
+    swing_by = (
+        0.3
+        * who.amplitude
+        * np.sin(
+            rng.uniform(0, 2 * np.pi) + 2 * np.pi * beats * who.tempo * rng.uniform(0.93, 1.07) * u
+        )
     )
     path = np.stack([0.4 + swing_by, 0.62 - 0.25 * np.abs(swing_by), np.full_like(u, 0.25)], -1)
     lead(base.hands, side, path, bump(u, 0.0, 1.0, hold=0.72))
@@ -312,16 +316,15 @@ def perform(label: int, who: Subject, rng: np.random.Generator, frames: int) -> 
     return Performance(figure, None)
 
 
-def _fetched(
-    figure: Figure, base: Controls, u: Array, side: int, put: bool, radius: float
-) -> Held:
+def _fetched(figure: Figure, base: Controls, u: Array, side: int, put: bool, radius: float) -> Held:
     """Return the object of a pick or a put: in the palm on one side of the low point in time."""
     palm = _palm(figure, side)
     lowest = int(np.argmin(np.abs(u - 0.5)))
-    rest = palm[lowest] + [0.0, -0.3 * radius, 0.0]
+    drop = np.array([0.0, -0.3 * radius, 0.0])
+    rest = palm[lowest] + drop
     in_hand = u < 0.5 if put else u >= 0.5
-    centre = np.where(in_hand[:, None], palm + [0.0, -0.3 * radius, 0.0], rest)
-    return Held(centre, rest + [0.0, -radius, 0.0], radius)
+    centre = np.where(in_hand[:, None], palm + drop, rest)
+    return Held(centre, rest - np.array([0.0, radius, 0.0]), radius)
 
 
 def stroll(who: Subject, rng: np.random.Generator, frames: int) -> Figure:

@@ -8,8 +8,8 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from poselens.synth.actions import CLASSES, Held, Performance, perform
-from poselens.synth.body import SUBJECTS, dress, object_colour, subject
+from poselens.synth.actions import Held, Performance, perform
+from poselens.synth.body import dress, object_colour, subject
 from poselens.synth.camera import Camera, draw_camera
 from poselens.synth.difficulty import Difficulty
 from poselens.synth.draw import Ink, Puppet, Thing, draw_person, puppet, shade
@@ -95,7 +95,7 @@ class DrawnClip:
     @property
     def frames(self) -> int:
         """Number of frames."""
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """Draw the frames one after another."""
@@ -113,9 +113,7 @@ def draw_clip(order: Order) -> DrawnClip:
     who = subject(order.seed, order.number)
     performance = _performance(order, acting)
     frames = len(performance.figure.joints)
-    camera, yaw, aside = draw_camera(
-        order.difficulty, who.body.height, order.size, frames, filming
-    )
+    camera, yaw, aside = draw_camera(order.difficulty, who.body.height, order.size, frames, filming)
     figure = place(performance.figure, yaw, aside, 0.0)
     look = dress(who.look, scenery)
     held, thing, stand = performance.held, None, None
@@ -154,8 +152,8 @@ def _set_up(
     rng: np.random.Generator,
 ) -> tuple[Thing, Float[Array, "8 2"] | None]:
     """Project the object, and the stand it belongs on."""
-    turns = np.full(len(held.centre), yaw)
-    centre = turn_about_vertical(held.centre[:, None], turns) + [aside, 0.0, 0.0]
+    turns, shift = np.full(len(held.centre), yaw), np.array([aside, 0.0, 0.0])
+    centre = turn_about_vertical(held.centre[:, None], turns) + shift
     seen = camera.metres(centre)
     places = np.concatenate([camera.pixels(seen), seen[..., 2:]], axis=-1)[:, 0]
     thing = Thing(places, held.radius, colour, bool(rng.uniform() < 0.5), camera.focal)
@@ -166,7 +164,7 @@ def _set_up(
     corners = np.array(
         [[x + i * half, y, z + j * half] for y in (top, 0.0) for j in (-1, 1) for i in (-1, 1)]
     )
-    corners = turn_about_vertical(corners[None], np.array([yaw])) + [aside, 0.0, 0.0]
+    corners = turn_about_vertical(corners[None], np.array([yaw])) + shift
     flat = camera.focal * camera.metres(corners)[0, :, :2] / camera.metres(corners)[0, :, 2:]
     middle = np.array([camera.size[1] / 2, camera.size[0] / 2])
     return thing, middle + flat * [1.0, -1.0]
@@ -175,7 +173,8 @@ def _set_up(
 def _shadow(pelvis: Float[Array, "t 3"], camera: Camera) -> Float[Array, "t 2 2"]:
     """Return the corners of the ellipse under the person."""
     floor = pelvis * [1.0, 0.0, 1.0]
-    corners = np.stack([floor + [-0.32, 0.0, -0.2], floor + [0.32, 0.0, 0.24]], axis=1)
+    spread = np.array([[-0.32, 0.0, -0.2], [0.32, 0.0, 0.24]])
+    corners = floor[:, None] + spread
     return camera.pixels(camera.metres(corners))
 
 
@@ -244,17 +243,3 @@ def _pictures(stage: Stage, order: Order, frames: int) -> Iterator[NDArray[np.ui
         i, j = rng.integers(0, 32, size=2)
         noisy = pixels + grain[i : i + height, j : j + width]
         yield np.clip(noisy, 0, 255).astype(np.uint8)
-
-
-def order_for(
-    index: int, seed: int, difficulty: Difficulty, size: tuple[int, int]
-) -> Order:
-    """Return clip ``index`` of a procedural data set: classes in turn, then subjects in turn."""
-    return Order(
-        seed=seed,
-        index=index,
-        label=index % len(CLASSES),
-        number=1 + index // len(CLASSES) % SUBJECTS,
-        difficulty=difficulty,
-        size=size,
-    )

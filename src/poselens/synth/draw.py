@@ -102,7 +102,10 @@ def _parts(body: Body, look: Look, row: dict[str, int]) -> tuple[Part, ...]:
     for side in ("left", "right"):
         shoulder, elbow, wrist, fingers, hip, knee, ankle, toe = (
             row[f"{side}_{joint}"]
-            for joint in "shoulder elbow wrist fingers hip knee ankle toe".split()
+            for joint in (
+                *("shoulder", "elbow", "wrist", "fingers"),
+                *("hip", "knee", "ankle", "toe"),
+            )
         )
         ear, eye = row[f"{side}_ear"], row[f"{side}_eye"]
         parts += [
@@ -201,9 +204,7 @@ def _draw_torso(ink: Ink, person: Puppet, points: list[list[float]], scale: floa
         ink.polygon([(x, y) for x, y, _ in ring], fill=cloth)
         for start, stop in zip(ring, ring[1:] + ring[:1], strict=True):
             limb(ink, (*start, *stop), cloth)
-    right, left = (
-        (corners[i][0], corners[i][1] + 0.6 * radii[i], 0.85 * radii[i]) for i in (2, 3)
-    )
+    right, left = ((corners[i][0], corners[i][1] + 0.6 * radii[i], 0.85 * radii[i]) for i in (2, 3))
     limb(ink, (*right, *left), person.look.trousers)
 
 

@@ -67,6 +67,10 @@ class Motions:
     offsets: NDArray[np.int64]
     xyz: NDArray[np.float16]
 
+    def block(self, index: int) -> str:
+        """Return the name of the run of neighbouring takes that a take belongs to."""
+        return f"{self.classes[self.labels[index]]}-{self.numbers[index] // BLOCK:03d}"
+
     def take(self, index: int) -> Float[NDArray[np.float32], "t 17 3"]:
         """Return one take in metres at 24 frames a second, on the spot.
 

@@ -75,24 +75,20 @@ def _stand(ink: Ink, width: float, height: float, floor: float, rng: np.random.G
     elif kind == 1:
         h *= 0.5
         ink.rectangle((x - w / 2, foot - h, x + w / 2, foot), fill=colour, outline=dark, width=2)
-        ink.polygon(
-            [(x - w / 2, foot - h), (x - w / 3, foot - 1.2 * h), (x + w * 0.66, foot - 1.2 * h)]
-            + [(x + w / 2, foot - h)],
-            fill=shade(colour, 1.2),
-        )
+        lid = ((-0.5, 1.0), (-0.33, 1.2), (0.66, 1.2), (0.5, 1.0))
+        ink.polygon([(x + i * w, foot - j * h) for i, j in lid], fill=shade(colour, 1.2))
     elif kind == 2:
         ink.line((x, foot, x, foot - h), fill=dark, width=4)
-        ink.polygon(
-            [(x - w / 3, foot - h), (x + w / 3, foot - h), (x + w / 5, foot - h - w / 2)]
-            + [(x - w / 5, foot - h - w / 2)],
-            fill=colour,
-        )
+        cone = ((-0.33, 0.0), (0.33, 0.0), (0.2, 0.5), (-0.2, 0.5))
+        ink.polygon([(x + i * w, foot - h - j * w) for i, j in cone], fill=colour)
     else:
         ink.rectangle((x - w / 5, foot - h * 0.25, x + w / 5, foot), fill=(150, 90, 60))
         for _ in range(9):
             a, r = rng.uniform(0.4, 2.7), rng.uniform(0.3, 0.75) * h
             tip = (x + r * np.cos(a) * 0.7, foot - h * 0.25 - r * np.sin(a))
-            ink.line((x, foot - h * 0.25, *tip), fill=hsv(0.33, 0.6, rng.uniform(0.3, 0.6)), width=5)
+            ink.line(
+                (x, foot - h * 0.25, *tip), fill=hsv(0.33, 0.6, rng.uniform(0.3, 0.6)), width=5
+            )
 
 
 def draw_backdrop(
@@ -135,7 +131,9 @@ def draw_movers(
         start = rng.uniform(size=2) * [width, height]
         drift = rng.normal(0.0, 0.12, size=2) * width
         phase, frequency = rng.uniform(0, 2 * np.pi, size=2), rng.uniform(0.2, 1.2, size=2)
-        swing = rng.uniform(0.0, 0.12, size=2) * height * np.sin(2 * np.pi * frequency * time + phase)
+        swing = (
+            rng.uniform(0.0, 0.12, size=2) * height * np.sin(2 * np.pi * frequency * time + phase)
+        )
         half = rng.uniform(0.02, 0.06, size=2) * height
         movers.append(
             Mover(
@@ -174,7 +172,7 @@ def place(figure: Figure, yaw: float, x: float, z: float) -> Figure:
     """Turn a figure about the vertical by ``yaw``, then move it over the floor."""
     turns = np.full(len(figure.joints), yaw)
     return Figure(
-        joints=turn_about_vertical(figure.joints, turns) + [x, 0.0, z],
+        joints=turn_about_vertical(figure.joints, turns) + np.array([x, 0.0, z]),
         face=turn_about_vertical(figure.face[:, None], turns)[:, 0],
         crown=turn_about_vertical(figure.crown[:, None], turns)[:, 0],
     )
