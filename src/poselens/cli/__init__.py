@@ -49,7 +49,7 @@ app.command("demo")(demo.demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code of the contract: 0, 1, 2, 3, 4, 5, 70, 130, 141, 143."""
+    """Run the command line and exit: 0 done, 1 partly, 2 to 5 by kind of error, 70 our bug."""
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

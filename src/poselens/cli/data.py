@@ -67,12 +67,12 @@ def synth(
     with bar("drawing clips", clips) as told:
         summary = make_dataset(
             out,
-            clips,
+            clips=clips,
             seed=seed,
             difficulty=difficulty,
             motion=motion,
             workers=workers,
-            progress=told,
+            progress=lambda done, total: told(),
         )
     if sheet is not None:
         write_contact_sheet(out, sheet)

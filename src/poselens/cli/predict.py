@@ -8,7 +8,7 @@ import typer
 from poselens.cli.output import Device, Json, give_json, give_table, percent, tell
 
 if TYPE_CHECKING:
-    from poselens.recognition.recognizer import Recognizer
+    pass
 
 
 def predict(

@@ -150,7 +150,8 @@ def rgb_input(
     per = len(cut) // settings.segments
     if per == 1:
         return cut
-    return cut.float().unflatten(0, (settings.segments, per)).mean(1).round().to(torch.uint8)
+    snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
+    return snippets.mean(1).round().to(torch.uint8)
 
 
 def choose_frames(
@@ -378,7 +379,7 @@ def make_loader(
     """Return a loader whose workers live as long as it does."""
     return DataLoader(
         clips,
-        batch_sampler=batches,  # type: ignore[arg-type]  # torch wants ints, any key serves
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
         persistent_workers=workers > 0,

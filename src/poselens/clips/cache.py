@@ -48,10 +48,12 @@ class FrameCache:
         """Return how many frames are kept of a clip."""
         return int(self._spans[clip][1])
 
-    def read(self, clip: int, wanted: Sequence[int]) -> UInt8[np.ndarray, "n h w 3"]:
+    def read(
+        self, clip: int, wanted: Sequence[int] | NDArray[np.int64]
+    ) -> UInt8[np.ndarray, "n h w 3"]:
         """Return the wanted frames of a clip."""
         first, _ = self._spans[clip]
-        return np.asarray(self._frames[first + np.asarray(wanted)])
+        return np.asarray(self._frames[first + wanted])
 
 
 def cache_folder(root: Path, facts: dict[str, object]) -> Path:

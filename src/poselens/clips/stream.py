@@ -57,6 +57,7 @@ class RgbNetworkSettings(_Settings):
     shift: bool = True
     attend: bool = True
     aggregate: bool = True
+    staa_blocks: StaaBlocks = "once"
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
@@ -147,11 +148,8 @@ class SkeletonStream(_Settings):
         return self.input.stream
 
 
-Stream = Annotated[RgbStream | SkeletonStream, Field(discriminator="branch")]
-
-
 class _Envelope(_Settings):
-    stream: Stream
+    stream: Annotated[RgbStream | SkeletonStream, Field(discriminator="branch")]
 
 
 def read_stream(facts: Mapping[str, Any], *, file: str) -> RgbStream | SkeletonStream:

@@ -1,4 +1,4 @@
-"""Complete runs as YAML files whose first comment lines state the claim, and what joins their parts."""
+"""Complete runs as YAML files whose first lines state the claim, and what joins their parts."""
 
 import difflib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Recognise a list of clips and write a table, a JSON and labelled videos; one bad clip stops nothing."""
+"""Recognise a list of clips: a table, a JSON, labelled videos; one bad clip stops nothing."""
 
 import csv
 import io
@@ -42,9 +42,8 @@ def predict_clips(
     if table.exists() and not overwrite:
         raise UsageError("RUN-001", "results exist already", file=table, mend="add --overwrite")
     out.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    for video in list(videos) or [None]:
-        results.append(_one(recognizer, video, skeleton, out, draw=draw))
+    wanted: list[Path | None] = [*videos] or [None]
+    results = [_one(recognizer, video, skeleton, out, draw=draw) for video in wanted]
     write_json(table, {"clips": results})
     write_bytes(out / "predictions.csv", _as_csv(results).encode())
     failed = sum(entry["status"] == "error" for entry in results)

@@ -10,7 +10,7 @@ from torch import nn
 from poselens.checkpoint import read_tensors
 from poselens.errors import CheckpointError
 from poselens.pose.weights import WEIGHTS, locate
-from poselens.rgb.build import load_imagenet
+from poselens.rgb.network import load_imagenet
 
 
 def load_initial_weights(network: nn.Module, choice: str) -> dict[str, Any]:

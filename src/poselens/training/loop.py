@@ -88,7 +88,7 @@ def step(
             mend="lower training.lr, or set training.amp=off",
         )
     optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
+    losses.total.backward()  # type: ignore[no-untyped-call]
     if clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
     optimizer.step()
