@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import av
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import SideDataContainer
@@ -67,6 +68,7 @@ class Converter:
                 file=path,
                 mend="give the box in pixels of the upright full frame",
             )
+        self._path = path
         self._reference = reference
         self._box = kept
         self._size = size or (kept.height, kept.width)
@@ -74,12 +76,24 @@ class Converter:
         self._fed: tuple[object, ...] = ()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """Return the picture as ``(h, w, 3)`` uint8 RGB."""
+        """Return the picture as ``(h, w, 3)`` uint8 RGB.
+
+        Raises:
+            VideoError: ``VID-012`` when FFmpeg cannot convert the frame.
+        """
         fed = (frame.width, frame.height, frame.format.name, frame.rotation)
-        if self._graph is None or fed != self._fed:
-            self._graph, self._fed = self._build(frame), fed
-        self._graph.push(frame)
-        return np.asarray(self._graph.pull().to_ndarray(), np.uint8)
+        try:
+            if self._graph is None or fed != self._fed:
+                self._graph, self._fed = self._build(frame), fed
+            self._graph.push(frame)
+            return np.asarray(self._graph.pull().to_ndarray(), np.uint8)
+        except (av.FFmpegError, ValueError) as fault:
+            raise VideoError(
+                "VID-012",
+                f"a frame of format {frame.format.name} cannot be converted to RGB",
+                file=self._path,
+                mend="convert the file first: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4",
+            ) from fault
 
     def _build(self, frame: VideoFrame) -> Graph:
         _, steps = _orientation(frame)

@@ -17,7 +17,7 @@ from poselens.errors import EnvironmentFault, UsageError, VideoError
 PYAV_FAULTS = (av.FFmpegError, IndexError, UnicodeDecodeError, EOFError, MemoryError)
 """Everything PyAV was seen to raise over 2,000 damaged files."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.,-]+:")
 _PLAYLIST = (b"ffconcat", b"#EXTM3U", b"[playlist]")
 _MEND_CODE = "convert it first: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
 _MEND_AGAIN = "copy or download it again"
@@ -35,7 +35,7 @@ def require_video_file(path: Path) -> None:
     """
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as fault:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as fault:  # ValueError: a null byte
         if _URL.match(str(path)) or str(path) == "-":
             raise UsageError(
                 "VID-009",
