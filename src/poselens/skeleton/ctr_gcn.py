@@ -59,7 +59,9 @@ class TopologyRefinement(nn.Module):
         """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
         summary = feature.mean(dim=-1)
         receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
-        return torch.tanh(receive - send).reshape(feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2)
+        return torch.tanh(receive - send).reshape(
+            feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2
+        )
 
     def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
