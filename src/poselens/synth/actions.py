@@ -231,7 +231,7 @@ def hand_over(base: Controls, u: Array, who: Subject, rng: np.random.Generator) 
     up = bump(u, 0.0, 1.0, hold=0.7)
     meet = bump(u, 0.22, 0.78, hold=0.12)
     inward = -who.body.shoulder_half / who.body.arm - 0.01
-    height = rng.uniform(-0.3, 0.0)
+    height = rng.uniform(-0.5, -0.2)
     for side in (0, 1):
         outward = 0.62 * who.amplitude
         path = np.stack(
@@ -251,12 +251,12 @@ def fetch(base: Controls, u: Array, who: Subject, rng: np.random.Generator) -> i
     body = who.body
     low = bump(u, 0.08, 0.92, hold=0.12)
     outward = float(OUTWARD[side])
-    base.pelvis[:, 1] -= 0.13 * low * body.height
-    base.pelvis[:, 2] -= 0.1 * low * body.height
-    base.lean[:, 0] += 0.75 * low
+    base.pelvis[:, 1] -= 0.17 * low * body.height
+    base.pelvis[:, 2] -= 0.12 * low * body.height
+    base.lean[:, 0] += 0.85 * low
     base.lean[:, 1] += 0.14 * outward * low
     base.gaze[:, 1] -= 0.6 * low
-    place = body.height * np.array([0.2 * outward, 0.34, 0.24])
+    place = body.height * np.array([0.25 * outward, 0.27, 0.25])
     carry = np.array([0.3, -0.35, 0.5])
     lead(base.hands, side, np.broadcast_to(carry, (len(u), 3)), bump(u, 0.0, 1.0, hold=0.8))
     base.grip[:, side] = place
@@ -304,7 +304,7 @@ def perform(label: int, who: Subject, rng: np.random.Generator, frames: int) -> 
     backwards = second and pair < 6
     side = _MOVES[pair](base, 1.0 - u if backwards else u, who, rng)
     figure = pose(who.body, base)
-    radius = 0.058 * who.body.height
+    radius = 0.06 * who.body.height
     if pair == 6:
         giver = ramp(u, 0.46, 0.54)[:, None]
         left, right = _palm(figure, 0), _palm(figure, 1)

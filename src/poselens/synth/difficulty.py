@@ -50,7 +50,7 @@ DIFFICULTIES: dict[str, Difficulty] = {
         movers=3,
         jitter=0.014,
         missing=0.03,
-        grain=4.0,
+        grain=3.0,
     ),
     "hard": Difficulty(
         yaw=40.0,
@@ -60,7 +60,7 @@ DIFFICULTIES: dict[str, Difficulty] = {
         movers=7,
         jitter=0.028,
         missing=0.1,
-        grain=8.0,
+        grain=7.0,
     ),
 }
 

@@ -224,7 +224,7 @@ def _draw_all(plan: Plan, folder: Path, workers: int | None) -> Iterator[tuple[O
 def _draw(order: Order, folder: Path) -> _Drawn:
     """Draw one clip and write its video (runs in a worker)."""
     clip = draw_clip(order)
-    write_video(folder / f"{clip_id(order.index)}.mp4", clip.pictures(), fps=FPS)
+    write_video(folder / f"{clip_id(order.index)}.mp4", clip.pictures(), fps=FPS, crf=23)
     return _Drawn(clip.subject, clip.view, clip.pixels, clip.metres)
 
 

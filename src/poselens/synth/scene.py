@@ -99,7 +99,8 @@ def draw_backdrop(
     behind = np.array([[[0.0, 0.0, -rng.uniform(1.5, 4.0)]]])
     seam = float(camera.pixels(camera.metres(behind))[0, 0, 1] - camera.shake[0, 1])
     floor = min(max((seam + MARGIN) * zoom, 0.25 * height), 0.95 * height)
-    wall, ground = _mute(rng), _mute(rng)
+    wall = hsv(rng.uniform(), rng.uniform(0.04, 0.32), rng.uniform(0.5, 0.95))
+    ground = hsv(rng.uniform(0.0, 0.6), rng.uniform(0.08, 0.4), rng.uniform(0.3, 0.8))
     picture = Image.new("RGB", (width, height), shade(wall, 1.0))
     ink = ImageDraw.Draw(picture)
     for band in range(12):
@@ -113,7 +114,7 @@ def draw_backdrop(
         _hang(ink, width, floor, rng)
     for _ in range(difficulty.clutter - difficulty.clutter // 2):
         _stand(ink, width, height, floor, rng)
-    grid = rng.normal(0.0, 5.0 if difficulty.grain < 3 else 11.0, size=(height // 10, width // 10))
+    grid = rng.normal(0.0, 6.0, size=(height // 6, width // 6))
     rough = Image.fromarray(np.clip(grid + 128, 0, 255).astype(np.uint8))
     rough = rough.resize((width, height), Image.Resampling.BICUBIC)
     light = np.asarray(rough, dtype=np.int16)[..., None] - 128
