@@ -30,8 +30,11 @@ VARIANTS: dict[str, RgbOptions] = {
     "mobile": {"backbone": "mobilenetv2", "staa_blocks": "every-second", "aggregate": False},
     "tiny": {"backbone": "resnet18", "staa_blocks": "every-second", "width": 0.25},
 }
-"""``paper`` fits the published 35.1 GMACs, ``best`` does not (docs/decisions/0002). ``mobile`` leaves
-TA out, whose full convolutions on the wide inner channels would cost more than the network."""
+"""``paper`` fits the published 35.1 GMACs, ``best`` does not (decision 0002).
+
+``mobile`` has no TA, whose full convolutions on the wide inner channels would cost more than the
+network.
+"""
 
 
 def build_rgb_network(

@@ -98,7 +98,8 @@ def load_imagenet(
     taken: dict[str, str] = {}
     left_out: list[str] = []
     faults: list[str] = []
-    for name, stored in _nested(tensors.keys()).items():
+    names = _nested(tensors.keys())
+    for name, stored in names.items():
         value = tensors[stored]
         is_classifier = name in CLASSIFIERS
         target = f"fc.{name.rpartition('.')[2]}" if is_classifier else f"backbone.{name}"
@@ -116,6 +117,7 @@ def load_imagenet(
         f"missing {name.removeprefix('backbone.')}"
         for name in kept
         if name.startswith("backbone.")
+        and name.removeprefix("backbone.") not in names
         and ".staa." not in name
         and not name.endswith("num_batches_tracked")
     ]
