@@ -123,7 +123,10 @@ def test_facing_keeps_heights_and_distances():
     faced = face_camera(positions, LAYOUT)
     np.testing.assert_allclose(faced[..., 1], positions[..., 1], atol=1e-6)
     turned = rotate(
-        positions, limits=(1, 1, 1), about=np.zeros(3, np.float32), rng=np.random.default_rng(0)
+        positions,
+        limits=(1.0, 1.0, 1.0),
+        about=np.zeros(3, np.float32),
+        rng=np.random.default_rng(0),
     )
     for moved in (faced, turned):
         assert bone_length(moved, LAYOUT) == pytest.approx(bone_length(positions, LAYOUT), 1e-5)

@@ -77,7 +77,7 @@ def test_a_random_share_stays_inside_and_within_the_interval(frames, seed):
 def test_random_shares_differ_and_repeat_with_the_seed():
     def draw(seed):
         rng = np.random.default_rng(seed)
-        return crop_and_resize(ramp(60), window=8, interval=(0.5, 1), rng=rng)
+        return crop_and_resize(ramp(60), window=8, interval=(0.5, 1.0), rng=rng)
 
     assert not np.array_equal(draw(1), draw(2))
     np.testing.assert_array_equal(draw(1), draw(1))

@@ -59,7 +59,9 @@ class TopologyRefinement(nn.Module):
         """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
         summary = feature.mean(dim=-1)
         receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
-        return torch.tanh(receive - send).reshape(feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2)
+        return torch.tanh(receive - send).reshape(
+            feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2
+        )
 
     def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
@@ -92,7 +94,8 @@ class TopologyRefinement(nn.Module):
         topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
         # the transform's channels are stored channel by channel, subset within
         messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
-        return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+        gathered: Tensor = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+        return gathered
 
     def forward(
         self, feature: Float[Tensor, "n c v t"]
