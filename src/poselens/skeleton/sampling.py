@@ -59,8 +59,8 @@ def crop_and_resize(
 ) -> Sampled:
     """Keep a share of the frames and interpolate it linearly to ``window`` frames.
 
-    With ``rng`` the share is drawn from ``interval`` and its place is random; without, the share
-    is the mean of ``interval`` and lies in the middle. Published training draws from (0.5, 1) and
+    With ``rng`` the share is drawn from ``interval`` and its place is random; without, it is the
+    largest of ``interval`` and lies in the middle. Published training draws from (0.5, 1) and
     tests at 0.95 (CTR-GCN, after Chen et al. 2021).
 
     Departure: first and last frame of the share are kept exactly, so that no motion is 0 at the
@@ -68,7 +68,7 @@ def crop_and_resize(
     """
     frames = positions.shape[1]
     low, high = min(interval), max(interval)
-    share = (low + high) / 2 if rng is None or low == high else float(rng.uniform(low, high))
+    share = high if rng is None else float(rng.uniform(low, high))
     kept = min(max(round(share * frames), 1), frames)
     spare = frames - kept
     start = spare // 2 if rng is None else int(rng.integers(spare + 1))
