@@ -32,7 +32,7 @@ def test_a_turn_keeps_distances_and_handedness_about_its_point(dimensions, limit
 
 
 def test_a_turn_about_the_vertical_keeps_heights():
-    turned = rotate(clip(), limits=(0, 1, 0), about=np.zeros(3, np.float32), rng=rng())
+    turned = rotate(clip(), limits=(0.0, 1.0, 0.0), about=np.zeros(3, np.float32), rng=rng())
     np.testing.assert_allclose(turned[..., 1], clip()[..., 1], atol=1e-6)
     assert not np.allclose(turned, clip(), atol=0.05)
 
@@ -71,7 +71,7 @@ def test_missing_stays_missing():
     positions[0, 2, 3] = np.nan
     about = np.zeros(3, np.float32)
     for varied in (
-        rotate(positions, limits=(1, 1, 1), about=about, rng=rng()),
+        rotate(positions, limits=(1.0, 1.0, 1.0), about=about, rng=rng()),
         scale(positions, limit=0.1, rng=rng()),
         jitter(positions, deviation=0.1, rng=rng()),
     ):

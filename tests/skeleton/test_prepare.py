@@ -1,5 +1,9 @@
 """The whole way from a stored skeleton to a batch."""
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +14,7 @@ from poselens.skeleton.prepare import prepare
 from poselens.skeleton.sampling import crop_and_resize
 
 LAYOUT = get_layout("ucla-20")
+SHARED = Path(os.environ.get("POSELENS_SHARED", Path(__file__).parents[2].parent / "shared"))
 VARIED = {
     "rotation": (0.3, 0.3, 0.3),
     "scaling": 0.1,
@@ -117,3 +122,22 @@ def test_wrong_joint_counts_and_empty_clips_are_refused():
     assert fault.value.code == "SKEL-004"
     with pytest.raises(SkeletonError, match="no known joint in 30 frames of 1 people"):
         prepare(np.full_like(clip(), np.nan), layout=LAYOUT)
+
+
+@pytest.mark.shared
+def test_facing_brings_the_views_of_one_performance_together():
+    folder = SHARED / "data" / "nw_ucla" / "all_sqe"
+    if not folder.is_dir():
+        pytest.skip(f"NW-UCLA is not at {folder}")
+    gaps: dict[bool, list[float]] = {False: [], True: []}
+    for first in sorted(folder.glob("*_v01.json"))[::10]:
+        clips = [first.with_name(first.name.replace("v01", f"v0{view}")) for view in (1, 2, 3)]
+        joints = [json.loads(path.read_text())["skeletons"] for path in clips if path.is_file()]
+        for face, found in gaps.items():
+            views = [
+                prepare(np.array(view, np.float32)[None], layout=LAYOUT, footing="body", face=face)
+                for view in joints
+            ]
+            found += [float(np.linalg.norm(views[0] - view, axis=0).mean()) for view in views[1:]]
+    assert len(gaps[True]) > 50
+    assert np.median(gaps[True]) < 0.95 * np.median(gaps[False])

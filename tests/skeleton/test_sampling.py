@@ -61,6 +61,8 @@ def test_without_a_generator_the_share_lies_in_the_middle():
     kept = crop_and_resize(ramp(100), window=90, interval=(0.9,))[0, :, 0, 0]
     assert (kept[0], kept[-1]) == (5, 94)
     np.testing.assert_allclose(np.diff(kept), 1)
+    whole = crop_and_resize(ramp(100), window=100, interval=(0.5, 1.0))[0, :, 0, 0]
+    assert (whole[0], whole[-1]) == (0, 99)
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,7 +79,7 @@ def test_a_random_share_stays_inside_and_within_the_interval(frames, seed):
 def test_random_shares_differ_and_repeat_with_the_seed():
     def draw(seed):
         rng = np.random.default_rng(seed)
-        return crop_and_resize(ramp(60), window=8, interval=(0.5, 1), rng=rng)
+        return crop_and_resize(ramp(60), window=8, interval=(0.5, 1.0), rng=rng)
 
     assert not np.array_equal(draw(1), draw(2))
     np.testing.assert_array_equal(draw(1), draw(1))

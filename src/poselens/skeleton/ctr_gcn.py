@@ -94,7 +94,8 @@ class TopologyRefinement(nn.Module):
         topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
         # the transform's channels are stored channel by channel, subset within
         messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
-        return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+        gathered: Tensor = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
+        return gathered
 
     def forward(
         self, feature: Float[Tensor, "n c v t"]

@@ -101,7 +101,7 @@ class CtrGcn(nn.Module):
     def _encode(
         self, joints: Tensor, present: Tensor | None
     ) -> tuple[Tensor, Tensor, Bool[Tensor, "n m"]]:
-        joints = torch.nan_to_num(joints, nan=0.0)
+        joints = torch.nan_to_num(joints, nan=0.0, posinf=0.0, neginf=0.0)
         if present is None:
             present = (joints != 0).flatten(1, 3).any(dim=1)
         feature = self._normalise(joints)

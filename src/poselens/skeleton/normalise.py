@@ -99,9 +99,9 @@ def bone_length(positions: Positions, layout: Layout) -> float:
 def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> Positions:
     """Turn a 3D clip about the vertical axis until the first person's shoulders lie along x.
 
-    The line from right to left shoulder is taken where it is first known; the clip turns about the
-    first centre joint. Positions without such a line, or with a vertical one, come back as they
-    are.
+    The line from right to left shoulder is a mean over the frames in which the first person shows
+    both: the depth of a single frame is too noisy. The clip turns about the first centre joint.
+    Positions without such a line, or with a vertical one, come back as they are.
 
     Args:
         positions: Metres, or any unit.
@@ -109,12 +109,13 @@ def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> P
         vertical: Index of the coordinate that points up or down.
     """
     left, right = layout.index("left_shoulder"), layout.index("right_shoulder")
-    line = positions[:, :, left] - positions[:, :, right]
-    known = np.argwhere(np.isfinite(line).all(axis=-1))
-    if len(known) == 0:
+    lines = positions[:, :, left] - positions[:, :, right]
+    known = np.isfinite(lines).all(axis=-1)
+    if not known.any():
         return positions
+    person = int(np.argmax(known.any(axis=1)))
+    along = lines[person, known[person]].mean(axis=0)
     first, second = (axis for axis in range(3) if axis != vertical)
-    along = line[tuple(known[0])]
     length = float(np.hypot(along[first], along[second]))
     if length == 0.0:
         return positions

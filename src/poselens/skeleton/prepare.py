@@ -31,7 +31,7 @@ def prepare(
     dropped: float = 0.0,
     mirrored: bool = False,
     rng: np.random.Generator | None = None,
-) -> Float[np.ndarray, "c t v m"]:
+) -> Float[np.ndarray, "c s v p"]:
     """Trim, fill, turn, normalise, sample and vary the joints of one clip.
 
     In this order: leading and trailing frames without anybody go; gaps are filled over time; the
