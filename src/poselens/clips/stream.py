@@ -4,10 +4,20 @@ The same object prepares clips in training, validation, evaluation and predictio
 cannot drift apart.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
 
 from poselens.clips.segments import Snippet
-from poselens.rgb.build import Backbone
+from poselens.errors import CheckpointError
+from poselens.pose.layouts import get_layout
+from poselens.rgb.build import Backbone, build_rgb_network
+from poselens.rgb.staa import StaaBlocks
+from poselens.skeleton.build import build_skeleton_network
+from poselens.skeleton.normalise import Footing
+from poselens.skeleton.prepare import Sampling
 from poselens.types import Space
 
 
