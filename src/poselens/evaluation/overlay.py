@@ -54,14 +54,9 @@ def draw_overlay(
         caption: Lines over the scores, such as the clip's name and the time.
 
     Raises:
-        UsageError: ``EVAL-006`` for a frame that is not ``(h, w, 3)`` uint8, or joints without a
-            layout.
+        UsageError: ``EVAL-006`` for joints without a layout.
         SkeletonError: ``SKEL-004`` when joints and layout differ in number.
     """
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise UsageError(
-            "EVAL-006", f"found a frame {frame.shape} of {frame.dtype}, expected (h, w, 3) uint8"
-        )
     height, width = frame.shape[:2]
     scale = max(1.0, LEAST_HEIGHT / height)
     picture = Image.fromarray(frame)
