@@ -169,7 +169,7 @@ def recall_figure(best: Evaluation, streams: Sequence[Evaluation], colour: str =
     with mpl.rc_context(_STYLE):
         height = 0.25 * len(shown)
         figure = Figure(figsize=(WIDTH, height + 0.5))
-        left = _widest(names, 9) + 0.12
+        left = _widest(names, 9.0) + 0.12
         axes = figure.add_axes(
             (
                 left / WIDTH,

@@ -274,8 +274,9 @@ def _scale(report: ReportData) -> dict[str, float]:
     """Return where the axis of the interval column starts and ends, in percent."""
     results = [*report.streams, *([report.fused] if report.fused else [])]
     lowest = min(result.evaluation.top1_interval.low for result in results)
-    start = 10 * int(10 * lowest)
-    return {"start": start, "width": 100 - start}
+    # an interval of one point at 100 % still needs an axis
+    start = min(10.0 * int(10 * lowest), 90.0)
+    return {"start": start, "width": 100.0 - start}
 
 
 def _curves(report: ReportData) -> Markup | None:
