@@ -15,6 +15,7 @@ from poselens.skeleton.graph import SUBSETS
 
 _BRANCHES = 4
 _KERNEL = 5
+_FIRST_WEIGHT = 1e-6
 
 
 class TopologyRefinement(nn.Module):
@@ -29,6 +30,9 @@ class TopologyRefinement(nn.Module):
     channels, and :math:`A_k` learned from the spatial partition; then batch normalisation, a
     shortcut and a ReLU. Chen et al., Channel-wise Topology Refinement Graph Convolution, ICCV 2021,
     Section 3.2.
+
+    The normalisation starts with a weight of 1e-6, so that a new network is all shortcut in space
+    and lets the topologies in as they become useful.
 
     Departure: the mean over time is taken before the 1x1 convolutions. Both are linear, so the
     result is the same at a fraction of the cost. The three subsets are one operation.
@@ -49,6 +53,7 @@ class TopologyRefinement(nn.Module):
         nn.init.normal_(self.refine, 0.0, math.sqrt(2.0 / out_channels))
         self.transform = nn.Conv2d(channels, SUBSETS * out_channels, 1)
         self.norm = nn.BatchNorm2d(out_channels)
+        nn.init.constant_(self.norm.weight, _FIRST_WEIGHT)
         self.shortcut = (
             nn.Identity()
             if channels == out_channels
