@@ -51,7 +51,6 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
         UsageError: ``CFG-003`` unknown layout.
         EnvironmentFault: ``ENV-004`` not readable.
     """
-
     refuse = _refusing(path)
     try:
         _check_file(path, refuse)
