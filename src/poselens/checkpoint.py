@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -81,9 +81,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors, atomically."""
-    write_bytes(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write named tensors, and facts that must never part from them, as one safetensors file."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = None if facts is None else {"facts": json.dumps(facts)}
+    write_bytes(path, save(contiguous, metadata=metadata))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -120,6 +124,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             file=path,
             mend="use another checkpoint, or copy the file again",
         ) from fault
+
+
+def read_tensors_and_facts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote with ``facts``.
+
+    Raises:
+        CheckpointError: As :func:`read_tensors`; ``CKPT-002`` where the facts are not JSON.
+    """
+    tensors = read_tensors(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    try:
+        facts = json.loads(metadata.get("facts", "{}"))
+    except json.JSONDecodeError as fault:
+        raise CheckpointError(
+            "CKPT-002", f"facts are not valid JSON: {fault}", file=path
+        ) from fault
+    return tensors, facts
 
 
 def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, file: Path) -> None:

@@ -1,1 +1,6 @@
-"""From a raw sample to network input: segments, crop, augmentation, batches. Sections 3 and 3.1."""
+"""From a raw sample to network input. Sections 3 and 3.1.
+
+In order of the data's passage: ``segments`` (which frames), ``crop`` (which region, Eq. 1-2),
+``augment`` (pixels and joints together), ``cache`` (regions decoded once), ``assemble`` (samples
+and batches), ``stream`` (one stream's network and input, made from their description).
+"""

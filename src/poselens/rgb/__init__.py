@@ -1,1 +1,14 @@
-"""The RGB branch: residual network, temporal shift, STAA. Section 3.2."""
+"""The RGB branch, section 3.2: from a clip of frames to the logits of its classes.
+
+In the order in which the data passes:
+
+====================  ===================================================================
+temporal_shift        mixing of neighbouring frames before the first convolution of a block
+motion_attention      MA, Eq. (3)-(5)
+temporal_aggregation  TA, Eq. (6)-(8)
+staa                  MA then TA, and which blocks carry them
+resnet, mobilenetv2   the backbones, under torchvision's parameter names
+network               backbone, pooling, classifier, mean over the frames
+build                 the one place where a network is put together
+====================  ===================================================================
+"""

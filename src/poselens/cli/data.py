@@ -1,0 +1,84 @@
+"""``poselens data``: make data set folders."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poselens.cli.output import Json, give_json, tell
+
+app = typer.Typer(help="Import or draw data sets.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """What can be imported."""
+
+    UTD_MHAD = "utd-mhad"
+    NW_UCLA = "nw-ucla"
+    FOLDER = "folder"
+    CSV = "csv"
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[Format, typer.Argument(help="What SRC is.")],
+    src: Annotated[Path, typer.Argument(help="Folder or file to read.")],
+    out: Annotated[Path, typer.Option(help="Data set folder to write.")],
+    as_json: Json = False,
+) -> int:
+    """Turn a published data set, a folder of videos per class, or a CSV into a data set folder."""
+    from poselens.data import class_folders, csv_clips, nw_ucla, utd_mhad
+
+    importers = {
+        Format.UTD_MHAD: utd_mhad.import_utd_mhad,
+        Format.NW_UCLA: nw_ucla.import_nw_ucla,
+        Format.FOLDER: class_folders.import_class_folders,
+        Format.CSV: csv_clips.import_csv,
+    }
+    report = importers[kind](src, out)
+    if as_json:
+        give_json(report.as_dict())
+    else:
+        tell(f"{out}: {report.imported} clips, {len(report.skipped)} skipped")
+        for skipped in report.skipped[:10]:
+            tell(f"  {skipped.code} {skipped.file}: {skipped.message}")
+    return 0 if report.imported else 3
+
+
+@app.command("synth")
+def synth(
+    out: Annotated[Path, typer.Option(help="Data set folder to write.")],
+    clips: Annotated[int, typer.Option(min=16, help="Number of clips.")] = 320,
+    seed: Annotated[int, typer.Option(help="Equal seeds draw equal bytes.")] = 0,
+    difficulty: Annotated[str, typer.Option(help="easy, standard or hard.")] = "standard",
+    motion: Annotated[
+        Path | None, typer.Option(help="Joint file that drives the bodies, instead of formulas.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Drawing processes.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet PNG.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Draw a data set of people performing near-identical actions."""
+    from poselens.cli.progress import bar
+    from poselens.synth.make import make_dataset
+    from poselens.synth.sheet import write_contact_sheet
+
+    with bar("drawing clips", clips) as told:
+        summary = make_dataset(
+            out,
+            clips=clips,
+            seed=seed,
+            difficulty=difficulty,
+            motion=motion,
+            workers=workers,
+            progress=lambda done, total: told(),
+        )
+    if sheet is not None:
+        write_contact_sheet(out, sheet)
+    facts = {"out": str(out), "clips": clips, "seed": seed, "difficulty": difficulty}
+    if as_json:
+        give_json(facts | {"summary": str(summary)})
+    else:
+        tell(f"{out}: {clips} clips drawn")
+    return 0

@@ -1,0 +1,53 @@
+"""``poselens evaluate``: how right a bundle or run is, with everything the number depends on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poselens.cli.output import Device, Json, give_json, give_table, percent, tell, with_interval
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Bundle or run.")],
+    folder: Annotated[Path, typer.Argument(help="Data set folder.")],
+    protocol: Annotated[str, typer.Option(help="Split of the data set.")],
+    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    scores: Annotated[Path | None, typer.Option(help="Also write the scores (.npz) here.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Score every clip of a split and print accuracies with 95 % intervals."""
+    from poselens.cli.progress import bar
+    from poselens.clips.device import choose_device
+    from poselens.data.folder import open_folder
+    from poselens.recipes.evaluating import evaluate_bundle
+    from poselens.recognition.bundle import load_bundle
+
+    data = open_folder(folder)
+    bundle = load_bundle(model, device=choose_device(device))
+    with bar("scoring", None) as told:
+        result = evaluate_bundle(bundle, data, protocol, part, told=told, scores_out=scores)
+    facts = result.as_dict()
+    if as_json:
+        give_json(facts)
+        return 0
+    give_table(
+        f"{data.info.name}, {protocol}, {part}: {result.fused.n} clips, 1 view",
+        ["stream", "Top-1 % [95 %]", "mean class %", "n"],
+        [
+            [
+                e.stream,
+                with_interval(e.top1, e.as_dict()["interval"]),
+                percent(e.mean_class),
+                str(e.n),
+            ]
+            for e in [*result.streams, result.fused]
+            if e is result.fused or len(result.streams) > 1
+        ],
+    )
+    tell(f"selection: {bundle.selection}")
+    tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
+    for clip, reason in list(result.skipped.items())[:10]:
+        tell(f"  {clip}: {reason}")
+    return 0

@@ -1,0 +1,51 @@
+"""How commands speak: JSON or a table on stdout, everything else on stderr."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from poselens.errors import PoselensError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+
+
+def tell(message: str) -> None:
+    """Say something to the person at the terminal."""
+    typer.echo(message, err=True)
+
+
+def tell_error(fault: PoselensError, *, as_json: bool) -> None:
+    """Say what went wrong in one line, and as JSON where that was asked for."""
+    typer.echo(f"error[{fault.code}]: {fault}", err=True)
+    if as_json:
+        give_json({"error": fault.as_dict()})
+
+
+def give_json(facts: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    typer.echo(json.dumps(facts, ensure_ascii=False))
+
+
+def give_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table for people."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def percent(share: float) -> str:
+    """Return a share as percent with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def with_interval(share: float, interval: Sequence[float]) -> str:
+    """Return a share and its interval in percent."""
+    return f"{percent(share)} [{percent(interval[0])}, {percent(interval[1])}]"

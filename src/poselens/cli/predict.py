@@ -1,0 +1,69 @@
+"""``poselens predict``: videos in, labels, scores and labelled videos out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poselens.cli.output import Device, Json, give_json, give_table, percent, tell
+
+if TYPE_CHECKING:
+    pass
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Bundle or run.")],
+    videos: Annotated[list[Path] | None, typer.Argument(help="Videos.")] = None,
+    skeleton: Annotated[
+        Path | None,
+        typer.Option(help="Skeleton file of the one video, or a data set folder that holds it."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("predictions"),
+    pose: Annotated[
+        str, typer.Option(help="Where joints come from if not given: movenet, none or auto.")
+    ] = "auto",
+    pose_weights: Annotated[Path | None, typer.Option(help="MoveNet's .tflite file.")] = None,
+    video: Annotated[bool, typer.Option(help="Write labelled videos.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace old results.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Recognise the action in each video; one table, one JSON and one labelled video per clip."""
+    from poselens.recognition.pose import choose_estimator
+    from poselens.recognition.predicting import predict_clips
+    from poselens.recognition.recognizer import Recognizer
+
+    estimator, note = choose_estimator(pose, pose_weights)
+    if note is not None and skeleton is None:
+        tell(note)
+    recognizer: Recognizer = Recognizer.load(bundle, device=device, pose=estimator)
+    results, exit_code = predict_clips(
+        recognizer, videos or [], skeleton=skeleton, out=out, draw=video, overwrite=overwrite
+    )
+    if as_json:
+        give_json({"clips": results})
+    else:
+        _show(results)
+    return exit_code
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    rows = []
+    for entry in results:
+        if entry["status"] == "error":
+            rows.append([entry["clip"], "error", entry["error"]["code"], "", ""])
+            tell(f"error[{entry['error']['code']}]: {entry['message']}")
+            continue
+        coverage = entry["person_coverage"]
+        rows.append(
+            [
+                entry["clip"],
+                entry["status"],
+                entry["label"],
+                percent(entry["score"]),
+                "" if coverage is None else percent(coverage),
+            ]
+        )
+        for note in entry["notes"]:
+            tell(f"{entry['clip']}: {note}")
+    give_table("predictions", ["clip", "status", "label", "score %", "person %"], rows)

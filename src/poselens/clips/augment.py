@@ -1,0 +1,123 @@
+"""Augmentation that moves pixels and joints together: multi-scale crop, mirror, brightness.
+
+A ``View`` is drawn once per clip and applied to its pixels (``apply_to_pixels``) and its joints
+(``apply_to_joints``), so the two never part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from poselens.clips.crop import Placement
+from poselens.pose.layouts import Layout
+from poselens.types import Box
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way of looking at a region.
+
+    Attributes:
+        left: Left edge of the inner box, as a share of the region's width.
+        top: Top edge, as a share of the region's height.
+        width: Width of the inner box, as a share of the region's width.
+        height: Height, as a share of the region's height.
+        flipped: Mirrored left to right.
+        gain: Factor on every pixel.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    flipped: bool = False
+    gain: float = 1.0
+
+
+def centre_view(*, scale: int, size: int) -> View:
+    """Return the test view: the central ``size`` of ``scale`` pixels. Section 4.2, 224 of 256."""
+    share = min(size / scale, 1.0)
+    return View((1 - share) / 2, (1 - share) / 2, share, share)
+
+
+def random_view(
+    rng: np.random.Generator,
+    *,
+    scale: int,
+    size: int,
+    scales: Sequence[float] = (1.0, 0.875, 0.75, 0.66),
+    flip: float = 0.5,
+    brightness: float = 0.0,
+) -> View:
+    """Draw a training view: multi-scale crop and mirror, as TSN and TSM do.
+
+    Args:
+        rng: Source of chance; one per (seed, epoch, clip).
+        scale: Side of the resized region in pixels.
+        size: Side of the network's input in pixels.
+        scales: Sides of the inner box as shares of ``scale``; width and height are drawn apart, at
+            most one step away from each other.
+        flip: Probability of mirroring.
+        brightness: Largest relative change of brightness.
+
+    Departure: the corner is uniform over all positions instead of TSN's thirteen fixed ones.
+    """
+    across = int(rng.integers(len(scales)))
+    down = int(np.clip(across + rng.integers(-1, 2), 0, len(scales) - 1))
+    width, height = scales[across], scales[down]
+    return View(
+        left=float(rng.random()) * (1 - width),
+        top=float(rng.random()) * (1 - height),
+        width=width,
+        height=height,
+        flipped=bool(rng.random() < flip),
+        gain=1.0 + brightness * float(rng.uniform(-1, 1)),
+    )
+
+
+def apply_to_pixels(
+    frames: UInt8[Tensor, "t h w 3"], view: View, *, size: int
+) -> UInt8[Tensor, "t 3 size size"]:
+    """Cut the view out of a resized region and scale it to the network's input size."""
+    rows, columns = frames.shape[1:3]
+    top, left = round(view.top * rows), round(view.left * columns)
+    bottom = max(top + round(view.height * rows), top + 1)
+    right = max(left + round(view.width * columns), left + 1)
+    part = frames[:, top:bottom, left:right].permute(0, 3, 1, 2)
+    if part.shape[-2:] != (size, size):
+        part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)
+    if view.flipped:
+        part = part.flip(-1)
+    if view.gain != 1.0:
+        part = (part.float() * view.gain).clamp_(0, 255).to(torch.uint8)
+    return part.contiguous()
+
+
+def placement(region: Box, view: View, *, size: int) -> Placement:
+    """Return the map from frame pixels to the pixels of this view."""
+    return Placement(
+        left=region.left + view.left * region.width,
+        top=region.top + view.top * region.height,
+        width=view.width * region.width,
+        height=view.height * region.height,
+        size=(size, size),
+        flipped=view.flipped,
+    )
+
+
+def apply_to_joints(
+    joints_frame: Float[np.ndarray, "m t v 2"],
+    region: Box,
+    view: View,
+    *,
+    layout: Layout,
+    size: int,
+) -> Float[np.ndarray, "m t v 2"]:
+    """Return the joints in crop pixels of the view, left and right swapped when it is mirrored."""
+    joints = placement(region, view, size=size).to_crop(joints_frame)
+    return joints[..., list(layout.mirror), :] if view.flipped else joints

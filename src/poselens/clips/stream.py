@@ -1,0 +1,184 @@
+"""One stream: what it reads and which network it is, as data that is saved with its weights.
+
+The same object prepares clips in training, validation, evaluation and prediction, so the four
+cannot drift apart.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from poselens.clips.segments import Snippet
+from poselens.rgb.build import Backbone
+from poselens.types import Space
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RgbInput(_Settings):
+    """From a video to the RGB network's input."""
+
+    segments: int = Field(8, ge=1)
+    """Equal parts the clip is cut into."""
+    snippet_length: int = Field(6, ge=1)
+    """Consecutive frames of each part."""
+    snippet: Snippet = "random"
+    """Which of them the network sees."""
+    crop: bool = True
+    """Cut the region the skeletons move in; false looks at the whole frame."""
+    margin: float = Field(0.3, ge=0)
+    """Widening of the region on each side, as a share of its size (alpha)."""
+    square: bool = False
+    """Widen the region to a square."""
+    percentile: float = Field(0.0, ge=0, lt=50)
+    """Share of outermost joints left out on each side, in percent."""
+    scale: int = Field(256, ge=8)
+    """Side in pixels to which the region is resized."""
+    size: int = Field(224, ge=8)
+    """Side in pixels of the network's input."""
+
+
+class RgbAugment(_Settings):
+    """Augmentation of RGB clips in training."""
+
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of the random inner box as shares of ``scale``."""
+    flip: float = Field(0.5, ge=0, le=1)
+    """Probability of mirroring, where the data set says what a mirrored clip is."""
+    brightness: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of brightness."""
+
+
+class RgbNetworkSettings(_Settings):
+    """Arguments of ``poselens.rgb.build.build_rgb_network``."""
+
+    backbone: Backbone = "resnet50"
+    width: float = Field(1.0, gt=0)
+    shift: bool = True
+    attend: bool = True
+    aggregate: bool = True
+    staa_blocks: StaaBlocks = "once"
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class SkeletonInput(_Settings):
+    """From joints to the graph network's input (``poselens.skeleton.prepare``)."""
+
+    space: Space = "metres"
+    """Which skeletons of the data set: ``metres`` or ``pixels``."""
+    stream: str = "joint"
+    """``joint``, ``bone``, ``joint-motion`` or ``bone-motion``."""
+    window: int = Field(64, ge=4)
+    """Frames after resampling."""
+    sample: Sampling = "crop"
+    """How the frames are brought to ``window``."""
+    interval: float = Field(0.95, gt=0, le=1)
+    """Share of the frames that ``crop`` keeps at test."""
+    people: int = Field(1, ge=1)
+    """People kept per clip."""
+    footing: Footing = "centre"
+    """How positions are centred and scaled."""
+    face: bool = False
+    """Turn the shoulders along x."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``prepare``."""
+        return {
+            **self.model_dump(exclude={"space", "stream"}),
+            "interval": (self.interval,),
+        }
+
+
+class SkeletonAugment(_Settings):
+    """Augmentation of skeletons in training."""
+
+    interval: tuple[float, float] = (0.5, 1.0)
+    """Least and largest share of the frames that ``crop`` keeps."""
+    rotation: tuple[float, ...] = (0.3, 0.3, 0.3)
+    """Largest random rotation about x, y and z in radians; one number in the plane."""
+    scaling: float = Field(0.0, ge=0, lt=1)
+    """Largest relative stretch of each axis."""
+    noise: float = Field(0.0, ge=0)
+    """Standard deviation of the jitter, in normalised units."""
+    dropped: float = Field(0.0, ge=0, lt=1)
+    """Share of joints dropped."""
+    flip: float = Field(0.0, ge=0, le=1)
+    """Probability of mirroring, where the data set says what a mirrored clip is."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``prepare``."""
+        return self.model_dump(exclude={"flip"})
+
+
+class SkeletonNetworkSettings(_Settings):
+    """Arguments of ``poselens.skeleton.build.build_skeleton_network``."""
+
+    width: int = Field(64, ge=4)
+    blocks: tuple[int, ...] = (4, 3, 3)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class RgbStream(_Settings):
+    """The RGB stream of a run or bundle."""
+
+    branch: Literal["rgb"] = "rgb"
+    classes: tuple[str, ...]
+    input: RgbInput
+    network: RgbNetworkSettings
+
+    @property
+    def name(self) -> str:
+        """Return the stream's name in scores and fusion weights."""
+        return "rgb"
+
+
+class SkeletonStream(_Settings):
+    """A skeleton stream of a run or bundle, with the layout it was trained on."""
+
+    branch: Literal["skeleton"] = "skeleton"
+    classes: tuple[str, ...]
+    input: SkeletonInput
+    network: SkeletonNetworkSettings
+    layout: str
+    dimensions: int
+
+    @property
+    def name(self) -> str:
+        """Return the stream's name in scores and fusion weights."""
+        return self.input.stream
+
+
+class _Envelope(_Settings):
+    stream: Annotated[RgbStream | SkeletonStream, Field(discriminator="branch")]
+
+
+def read_stream(facts: Mapping[str, Any], *, file: str) -> RgbStream | SkeletonStream:
+    """Read a stream's description from a run's or bundle's JSON.
+
+    Raises:
+        CheckpointError: ``CKPT-012`` when it is incomplete or made by another version.
+    """
+    try:
+        return _Envelope.model_validate({"stream": facts}).stream
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        raise CheckpointError(
+            "CKPT-012",
+            f"the stream's description is not valid: {place}: {first['msg']}",
+            file=file,
+            mend="use the version of poselens that wrote it",
+        ) from fault
+
+
+def build_network(stream: RgbStream | SkeletonStream) -> nn.Module:
+    """Return the untrained network of a stream."""
+    if isinstance(stream, RgbStream):
+        return build_rgb_network(num_classes=len(stream.classes), **stream.network.model_dump())
+    return build_skeleton_network(
+        layout=get_layout(stream.layout),
+        num_classes=len(stream.classes),
+        dimensions=stream.dimensions,
+        people=stream.input.people,
+        **stream.network.model_dump(),
+    )

@@ -1,0 +1,74 @@
+"""From runs to a bundle: choose the weights of Eq. (14)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poselens.data.folder import ClipFolder
+from poselens.errors import UsageError
+from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights
+from poselens.recognition.bundle import write_bundle
+from poselens.recognition.score import score_folder
+from poselens.recognition.streams import TrainedStream, load_run
+
+
+def fuse_runs(
+    runs: Sequence[Path],
+    folder: ClipFolder,
+    protocol: str,
+    out: Path,
+    *,
+    weights: str | dict[str, float],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Load finished runs, choose their weights and write a bundle.
+
+    Args:
+        runs: Folders made by training, one stream each.
+        folder: The data set whose validation slice fitted weights are fitted on.
+        protocol: The split that slice belongs to.
+        out: Bundle to write.
+        weights: ``paper``, ``equal``, ``fitted``, ``stream=number,...``, or a table.
+        device: Where to score the validation slice.
+
+    Raises:
+        UsageError: ``FUS-010`` when weights are to be fitted but a run was trained on the
+            validation slice, ``FUS-011`` for weights that cannot be read.
+    """
+    streams = [load_run(run, device=device) for run in runs]
+    names = [trained.stream.name for trained in streams]
+    if weights == "fitted":
+        fusion = _fitted(streams, folder, protocol)
+    elif isinstance(weights, str):
+        fusion = fixed_weights(names, _parsed(weights) if "=" in weights else weights)
+    else:
+        fusion = fixed_weights(names, weights)
+    return write_bundle(out, streams, fusion)
+
+
+def _fitted(streams: Sequence[TrainedStream], folder: ClipFolder, protocol: str) -> FusionWeights:
+    for trained in streams:
+        if trained.facts.get("data", {}).get("val", 0) == 0:
+            raise UsageError(
+                "FUS-010",
+                f"{trained.stream.name} was trained on the validation slice too, so weights "
+                "cannot be fitted on it",
+                mend="train with training.validation=hold-out, or use --weights paper",
+            )
+    clips = folder.indices(protocol, "val")
+    return fit_weights([score_folder(trained, folder, clips).scores for trained in streams])
+
+
+def _parsed(text: str) -> dict[str, float]:
+    table: dict[str, float] = {}
+    for entry in text.split(","):
+        name, _, number = entry.partition("=")
+        try:
+            table[name.strip()] = float(number)
+        except ValueError as fault:
+            raise UsageError(
+                "FUS-011", f"found weight {entry!r}, expected stream=number"
+            ) from fault
+    return table

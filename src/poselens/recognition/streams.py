@@ -1,0 +1,67 @@
+"""Trained streams read back from run folders and bundles, ready to score clips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from poselens.checkpoint import load_weights, read_json, read_tensors
+from poselens.clips.stream import RgbStream, SkeletonStream, build_network, read_stream
+from poselens.errors import CheckpointError
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedStream:
+    """A network in evaluation mode, and what it was made from.
+
+    Attributes:
+        stream: Its description: classes, input, network.
+        network: On ``device``, in evaluation mode.
+        device: Where it runs.
+        facts: ``run.json``: data, selection, seed, hardware.
+        weights: File the weights came from.
+    """
+
+    stream: RgbStream | SkeletonStream
+    network: nn.Module
+    device: torch.device
+    facts: dict[str, Any]
+    weights: Path
+
+
+def load_run(folder: Path, *, device: torch.device) -> TrainedStream:
+    """Read the stream of a finished run.
+
+    Raises:
+        CheckpointError: ``CKPT-014`` for a folder that is no finished run; damage as
+            ``poselens.checkpoint``.
+    """
+    if not (folder / "run.json").is_file():
+        state = (folder / "state.safetensors").is_file()
+        raise CheckpointError(
+            "CKPT-014",
+            "the run is not finished" if state else "not a run or bundle: run.json is missing",
+            file=folder,
+            mend="finish it with --resume" if state else "give a folder made by train or fuse",
+        )
+    facts = read_json(folder / "run.json")
+    return load_stream(
+        facts, folder / "weights.safetensors", device=device, file=folder / "run.json"
+    )
+
+
+def load_stream(
+    facts: dict[str, Any], weights: Path, *, device: torch.device, file: Path
+) -> TrainedStream:
+    """Build a stream from its description and read its weights.
+
+    Raises:
+        CheckpointError: ``CKPT-012`` for a description that is not valid, ``CKPT-004`` for weights
+            of another network.
+    """
+    stream = read_stream(facts.get("stream", {}), file=str(file))
+    network = build_network(stream)
+    load_weights(network, read_tensors(weights), file=weights)
+    return TrainedStream(stream, network.to(device).eval(), device, facts, weights)

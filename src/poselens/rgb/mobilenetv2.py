@@ -1,0 +1,147 @@
+"""MobileNetV2 without its classifier, under torchvision's parameter names, on clips."""
+
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from poselens.rgb.staa import Staa, staa_or_identity
+from poselens.rgb.temporal_shift import TemporalShift
+
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, channels, blocks and first stride. Sandler et al.: CVPR 2018, table 2."""
+
+
+def _scaled(channels: int, width: float) -> int:
+    """Round to a multiple of 8, and never down by more than a tenth, as the published nets do."""
+    rounded = max(8, int(channels * width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels * width else rounded
+
+
+def _convolution(
+    inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project; a shortcut where the shape allows.
+
+    The shift comes before the expansion of the blocks with a shortcut, as in TSM.
+
+    Departure: STAA was described for ResNet. Here phi is the depthwise 3x3 convolution.
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        outputs: int,
+        expansion: int,
+        stride: int,
+        shift: nn.Module,
+        staa: nn.Module,
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.shortcut = stride == 1 and inputs == outputs
+        self.shift = shift
+        expand = [_convolution(inputs, hidden, 1)] if expansion != 1 else []
+        self.conv = nn.Sequential(
+            *expand,
+            _convolution(hidden, hidden, 3, stride=stride, groups=hidden),
+            nn.Conv2d(hidden, outputs, kernel_size=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.staa = staa
+
+    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+        """Return the block's features of every frame."""
+        size = clip.shape[:2]
+        *expand, depthwise, project, norm = self.conv
+        inner = self.shift(clip).flatten(0, 1)
+        for part in expand:
+            inner = part(inner)
+        if isinstance(self.staa, Staa):
+            convolution, normalise, activate = depthwise.children()
+            context = torch.unflatten(normalise(convolution(inner)), 0, size)
+            outer = activate(self.staa(torch.unflatten(inner, 0, size), context).flatten(0, 1))
+        else:
+            outer = depthwise(inner)
+        projected = torch.unflatten(norm(project(outer)), 0, size)
+        return clip + projected if self.shortcut else projected
+
+
+class MobileNetV2(nn.Module):
+    """The network up to its last feature maps; ``width`` as in the publication."""
+
+    def __init__(
+        self,
+        *,
+        width: float,
+        shift: bool,
+        attend: bool,
+        aggregate: bool,
+        sites: Collection[int],
+    ) -> None:
+        """Build the blocks.
+
+        Args:
+            width: Multiple of the published numbers of channels.
+            shift: Whether the blocks with a shortcut shift before their expansion.
+            attend: Whether STAA has its MA.
+            aggregate: Whether STAA has its TA.
+            sites: Blocks that carry STAA, counted from 0 through all stages.
+        """
+        super().__init__()
+        inputs = _scaled(32, width)
+        parts: list[nn.Module] = [_convolution(3, inputs, 3, stride=2)]
+        for expansion, channels, depth, first_stride in STAGES:
+            outputs = _scaled(channels, width)
+            for position in range(depth):
+                stride = first_stride if position == 0 else 1
+                shortcut = stride == 1 and inputs == outputs
+                parts.append(
+                    InvertedResidual(
+                        inputs=inputs,
+                        outputs=outputs,
+                        expansion=expansion,
+                        stride=stride,
+                        shift=TemporalShift() if shift and shortcut else nn.Identity(),
+                        staa=staa_or_identity(
+                            present=len(parts) - 1 in sites,
+                            channels=inputs * expansion,
+                            stride=stride,
+                            attend=attend,
+                            aggregate=aggregate,
+                        ),
+                    )
+                )
+                inputs = outputs
+        self.channels = _scaled(1280, max(1.0, width))
+        parts.append(_convolution(inputs, self.channels, 1))
+        self.features = nn.Sequential(*parts)
+        for name, part in self.named_modules():
+            if isinstance(part, nn.Conv2d) and ".staa." not in name:
+                nn.init.kaiming_normal_(part.weight, mode="fan_out")
+
+    def forward(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n t c i j"]:
+        """Return the last feature maps of every frame."""
+        stem, *blocks, last = self.features
+        features = torch.unflatten(stem(clip.flatten(0, 1)), 0, clip.shape[:2])
+        for block in blocks:
+            features = block(features)
+        return torch.unflatten(last(features.flatten(0, 1)), 0, clip.shape[:2])

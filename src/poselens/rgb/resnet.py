@@ -1,0 +1,176 @@
+"""ResNet without its classifier, under torchvision's parameter names, on clips."""
+
+from collections.abc import Collection
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from poselens.rgb.staa import Staa, staa_or_identity
+from poselens.rgb.temporal_shift import TemporalShift
+
+RESNETS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, int, int, int]]] = {
+    "resnet18": ("basic", (2, 2, 2, 2)),
+    "resnet34": ("basic", (3, 4, 6, 3)),
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+}
+"""Kind of block, and blocks in each stage. He, Zhang, Ren, Sun: CVPR 2016, table 1."""
+
+
+def _downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, with the shift before the first.
+
+    Departure: STAA was described for bottlenecks. Here it takes the place of the second
+    convolution, whose input and output agree in width and size, and the shortcut is added after it.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self, *, inputs: int, planes: int, stride: int, shift: nn.Module, staa: nn.Module
+    ) -> None:
+        super().__init__()
+        self.shift = shift
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.staa = staa
+        self.downsample = _downsample(inputs, planes, stride)
+
+    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+        """Return the block's features of every frame."""
+        size = clip.shape[:2]
+        inner = F.relu(self.bn1(self.conv1(self.shift(clip).flatten(0, 1))), inplace=True)
+        outer = self.bn2(self.conv2(inner))
+        if isinstance(self.staa, Staa):
+            outer = self.staa(
+                torch.unflatten(inner, 0, size), torch.unflatten(outer, 0, size)
+            ).flatten(0, 1)
+        outer = outer + self.downsample(clip.flatten(0, 1))
+        return torch.unflatten(F.relu(outer, inplace=True), 0, size)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution and a shortcut, with the shift before the first.
+
+    The stride is in the 3x3 convolution, as in torchvision. STAA stands between the first and the
+    last convolution, with the second as its phi.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, *, inputs: int, planes: int, stride: int, shift: nn.Module, staa: nn.Module
+    ) -> None:
+        super().__init__()
+        outputs = planes * self.expansion
+        self.shift = shift
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.staa = staa
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = _downsample(inputs, outputs, stride)
+
+    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+        """Return the block's features of every frame."""
+        size = clip.shape[:2]
+        inner = F.relu(self.bn1(self.conv1(self.shift(clip).flatten(0, 1))), inplace=True)
+        outer = self.bn2(self.conv2(inner))
+        if isinstance(self.staa, Staa):
+            outer = self.staa(
+                torch.unflatten(inner, 0, size), torch.unflatten(outer, 0, size)
+            ).flatten(0, 1)
+        outer = self.bn3(self.conv3(F.relu(outer, inplace=True)))
+        outer = outer + self.downsample(clip.flatten(0, 1))
+        return torch.unflatten(F.relu(outer, inplace=True), 0, size)
+
+
+class ResNet(nn.Module):
+    """The residual network up to its last feature maps.
+
+    Departure: ``width`` scales all channels, rounded to multiples of 8, for tests and small
+    machines; 1 is the published network.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["basic", "bottleneck"],
+        depths: tuple[int, int, int, int],
+        width: float,
+        shift: bool,
+        attend: bool,
+        aggregate: bool,
+        sites: Collection[int],
+    ) -> None:
+        """Build the stages.
+
+        Args:
+            kind: Which residual block.
+            depths: Blocks in each stage.
+            width: Multiple of the published numbers of channels.
+            shift: Whether every block shifts before its first convolution.
+            attend: Whether STAA has its MA.
+            aggregate: Whether STAA has its TA.
+            sites: Blocks that carry STAA, counted from 0 through all stages.
+        """
+        super().__init__()
+        block = BasicBlock if kind == "basic" else Bottleneck
+        planes = max(8, round(64 * width / 8) * 8)
+        self.conv1 = nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.channels = planes
+        number = 0
+        stages: list[nn.Sequential] = []
+        for depth in depths:
+            blocks: list[nn.Module] = []
+            for position in range(depth):
+                stride = 2 if stages and position == 0 else 1
+                blocks.append(
+                    block(
+                        inputs=self.channels,
+                        planes=planes,
+                        stride=stride,
+                        shift=TemporalShift() if shift else nn.Identity(),
+                        staa=staa_or_identity(
+                            present=number in sites,
+                            channels=planes,
+                            # The second convolution has the stride of a bottleneck only.
+                            stride=stride if kind == "bottleneck" else 1,
+                            attend=attend,
+                            aggregate=aggregate,
+                        ),
+                    )
+                )
+                self.channels = planes * block.expansion
+                number += 1
+            stages.append(nn.Sequential(*blocks))
+            planes *= 2
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        for name, part in self.named_modules():
+            if isinstance(part, nn.Conv2d) and ".staa." not in name:
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n t c i j"]:
+        """Return the last feature maps of every frame."""
+        stem = F.relu(self.bn1(self.conv1(clip.flatten(0, 1))), inplace=True)
+        features = torch.unflatten(self.maxpool(stem), 0, clip.shape[:2])
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+        return features

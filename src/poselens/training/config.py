@@ -1,0 +1,197 @@
+"""Recipes: what a run is, as YAML that is checked before anything else happens.
+
+Unknown keys are refused with the nearest known one; ``--set key=value`` changes one value. The
+resolved recipe is written beside the weights.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from poselens.clips.stream import (
+    RgbAugment,
+    RgbInput,
+    RgbNetworkSettings,
+    SkeletonAugment,
+    SkeletonInput,
+    SkeletonNetworkSettings,
+)
+from poselens.errors import UsageError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Training(BaseModel):
+    """The loop's own settings, the same for both branches."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: int = Field(60, ge=1)
+    """Passes over the training clips."""
+    repeats: int = Field(1, ge=1)
+    """How often each clip occurs in one epoch."""
+    batch_size: int = Field(64, ge=1)
+    """Clips per step."""
+    lr: float = Field(0.01, gt=0)
+    """Learning rate after the warm-up."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's form of momentum."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """L2 penalty; biases and normalisation layers carry none when ``decay_all`` is false."""
+    decay_all: bool = True
+    """Whether biases and normalisation layers decay too."""
+    head_lr_factor: float = Field(1.0, gt=0)
+    """Learning rate of the classifier as a multiple of ``lr``."""
+    schedule: Literal["step", "cosine"] = "step"
+    """``step`` multiplies the rate by ``gamma`` at each milestone; ``cosine`` falls to zero."""
+    milestones: tuple[int, ...] = (30, 45, 55)
+    """Epochs at which ``step`` acts."""
+    gamma: float = Field(0.1, gt=0, le=1)
+    """Factor of ``step``."""
+    warmup_epochs: int = Field(0, ge=0)
+    """Epochs of linear growth of the rate at the start."""
+    clip_norm: float | None = Field(20.0, gt=0)
+    """Largest gradient norm; none to leave gradients alone."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread over all classes."""
+    amp: Literal["auto", "off", "bf16"] = "auto"
+    """bfloat16 autocast: ``auto`` where the GPU has it."""
+    validation: Literal["hold-out", "none"] = "hold-out"
+    """``hold-out`` keeps the protocol's validation slice apart; ``none`` trains on it too."""
+    select: Literal["last", "best"] = "last"
+    """Which epoch's weights are kept: the last, or the best on validation."""
+    seed: int = Field(0, ge=0)
+    """Seed of weights, order and augmentation."""
+    workers: int | None = Field(None, ge=0)
+    """Data processes; none chooses from the number of cores."""
+    cache: Literal["none", "disk"] = "none"
+    """``disk`` decodes each clip's region once, to a memory-mapped file beside the data."""
+    max_bad: float = Field(0.01, ge=0, le=1)
+    """Largest share of unreadable clips before the run stops."""
+
+
+class RgbSection(BaseModel):
+    """Everything about an RGB run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: RgbNetworkSettings = Field(default_factory=RgbNetworkSettings)
+    input: RgbInput = Field(default_factory=RgbInput)
+    augment: RgbAugment = Field(default_factory=RgbAugment)
+    training: Training = Field(default_factory=Training)
+    weights: str | None = None
+    """Pretrained weights: a name of ``poselens weights``, or a file."""
+
+
+class SkeletonSection(BaseModel):
+    """Everything about a skeleton run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: SkeletonNetworkSettings = Field(default_factory=SkeletonNetworkSettings)
+    input: SkeletonInput = Field(default_factory=SkeletonInput)
+    augment: SkeletonAugment = Field(default_factory=SkeletonAugment)
+    training: Training = Field(default_factory=Training)
+
+
+class FusionSection(BaseModel):
+    """How the streams are fused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: Literal["paper", "fitted"] | dict[str, float] = "paper"
+    """``paper``: RGB 1 to skeleton 1; ``fitted`` on validation; or a weight per stream."""
+
+
+class Recipe(BaseModel):
+    """A complete run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    rgb: RgbSection = Field(default_factory=RgbSection)
+    skeleton: SkeletonSection = Field(default_factory=SkeletonSection)
+    fusion: FusionSection = Field(default_factory=FusionSection)
+
+
+def parse(model: type[_Model], content: Any, *, file: str | Path | None) -> _Model:
+    """Check ``content`` against ``model``.
+
+    Raises:
+        UsageError: ``CFG-001`` unknown key (with the nearest known one), ``CFG-002`` bad value.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _keys_beside(model, first["loc"])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                "CFG-001",
+                f"unknown key {place!r}{guess}",
+                file=file,
+                mend=f"known here: {', '.join(known)}",
+            ) from fault
+        raise UsageError(
+            "CFG-002", f"{place}: {first['msg']}, found {first['input']!r}", file=file
+        ) from fault
+
+
+def _keys_beside(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Return the keys allowed where the last part of ``place`` was found."""
+    current: type[BaseModel] = model
+    for part in place[:-1]:
+        field = current.model_fields.get(str(part))
+        kind = field.annotation if field else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            current = kind
+    return sorted(current.model_fields)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        UsageError: ``CFG-005`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise UsageError("CFG-005", f"cannot read the recipe: {fault}", file=path) from fault
+    return parse(Recipe, content, file=path)
+
+
+def override(section: _Model, settings: Sequence[str]) -> _Model:
+    """Return ``section`` with ``key.sub=value`` settings applied; values are read as YAML.
+
+    Raises:
+        UsageError: ``CFG-006`` without ``=``; ``CFG-001``, ``CFG-002`` as :func:`parse`.
+    """
+    content = section.model_dump()
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UsageError("CFG-006", f"--set expects key=value, found {setting!r}")
+        branch: dict[str, Any] = content
+        *parents, last = key.split(".")
+        for parent in parents:
+            below = branch.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise UsageError("CFG-006", f"--set {key}: {parent!r} holds a value, not keys")
+            branch = below
+        branch[last] = yaml.safe_load(value)
+    return parse(type(section), content, file="--set")
+
+
+def to_yaml(content: Mapping[str, Any]) -> bytes:
+    """Return ``content`` as YAML in the order of its keys."""
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()

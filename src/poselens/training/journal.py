@@ -1,0 +1,114 @@
+"""What a run tells: one JSON line and one CSV row an epoch and split, and progress on stderr."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from poselens.types import Facts
+
+COLUMNS = (
+    "epoch",
+    "split",
+    "loss",
+    "top1",
+    "mean_class",
+    "clips",
+    "lr",
+    "seconds",
+    "clips_per_second",
+    "data_wait",
+)
+
+
+class Journal:
+    """Appends rows to ``log.jsonl`` and keeps ``log.csv`` beside it.
+
+    A resumed run drops the rows of epochs it is about to do again.
+
+    Args:
+        folder: The run's folder.
+        epochs_done: Rows of later epochs are removed.
+    """
+
+    def __init__(self, folder: Path, *, epochs_done: int) -> None:
+        self._jsonl = folder / "log.jsonl"
+        self._csv = folder / "log.csv"
+        kept = [row for row in read_rows(self._jsonl) if int(row["epoch"] or 0) <= epochs_done]
+        self._jsonl.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        with self._csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def write(self, row: Facts) -> None:
+        """Append one row to both files."""
+        with self._jsonl.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(row)) + "\n")
+        with self._csv.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(dict(row))
+
+
+def read_rows(path: Path) -> list[dict[str, str | float | None]]:
+    """Return the rows of a ``log.jsonl``; a last line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class Teller:
+    """Shows one bar for a run on a terminal, and one line an epoch elsewhere.
+
+    Args:
+        title: What the bar is called.
+        total: Steps in the whole run.
+        done: Steps done already.
+    """
+
+    def __init__(self, title: str, *, total: int, done: int) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=total, completed=done, facts="")
+        self._title = title
+
+    @contextmanager
+    def shown(self) -> Iterator["Teller"]:
+        """Show the bar while the block runs."""
+        with self._bar:
+            yield self
+
+    def step(self, facts: str) -> None:
+        """Move the bar by one step."""
+        self._bar.update(self._task, advance=1, facts=facts)
+
+    def epoch(self, number: int, epochs: int, facts: Mapping[str, str]) -> None:
+        """Say how an epoch went, where there is no bar to look at."""
+        if not self._console.is_terminal:
+            told = "  ".join(f"{name} {value}" for name, value in facts.items())
+            self._console.print(f"{self._title}  epoch {number}/{epochs}  {told}", highlight=False)

@@ -1,0 +1,224 @@
+"""The one training loop of both branches: straight, resumable, stopped between two steps."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from poselens.errors import PoselensError
+from poselens.evaluation.metrics import evaluate
+from poselens.training.journal import Journal, Teller
+from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.optim import set_learning_rate
+from poselens.training.signals import StopRequest
+from poselens.training.state import Progress, load_state, save_state
+from poselens.types import Scores
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop has to know beside network, data and optimiser.
+
+    Attributes:
+        folder: The run's folder; state and logs are written there.
+        title: Name shown with the progress.
+        epochs: Passes over the data.
+        steps: Steps in one epoch.
+        rate: Learning rate as a function of the epochs done, fractions included.
+        amp: Whether to run under bfloat16 autocast.
+        clip_norm: Largest gradient norm, or None.
+        select: Keep the weights of the last epoch, or of the best one on validation.
+        fingerprint: Digest of recipe and data; a state of another one is refused.
+    """
+
+    folder: Path
+    title: str
+    epochs: int
+    steps: int
+    rate: Callable[[float], float]
+    amp: bool
+    clip_norm: float | None
+    select: Literal["last", "best"]
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        progress: The position reached.
+        weights: What to keep: of the last or the best epoch.
+        exit_code: 0, or 130/143 when a signal stopped the run; the state is saved either way.
+    """
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    exit_code: int
+
+
+def step(
+    network: nn.Module,
+    objective: Objective,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    *,
+    amp: bool,
+    clip_norm: float | None,
+) -> Losses:
+    """Take one step of the optimiser.
+
+    Raises:
+        PoselensError: ``NUM-001`` when the loss is not finite; the weights are as before.
+    """
+    device = batch["label"].device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=amp):
+        losses = objective(network, batch)
+    if not bool(torch.isfinite(losses.total)):
+        raise PoselensError(
+            "NUM-001",
+            f"the loss is {losses.total.item()}; the step was refused",
+            where=f"clips {', '.join(batch['id'][:8])}",
+            mend="lower training.lr, or set training.amp=off",
+        )
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimizer.step()
+    return losses
+
+
+def fit(
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batches: Callable[[Progress], Iterable[Batch]],
+    validate: Callable[[], Scores] | None,
+    plan: Plan,
+    resume: bool,
+) -> Outcome:
+    """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
+
+    Args:
+        network: On its device already.
+        objective: Batch to losses.
+        optimizer: Over the network's parameters.
+        batches: Yields what remains of the epoch at a position; may note skipped clips there.
+        validate: Scores the validation slice, or None where there is none.
+        plan: Everything else.
+        resume: Go on from the folder's state, if there is one.
+    """
+    state_file = plan.folder / STATE_FILE
+    progress, best = Progress(), dict[str, Tensor]()
+    if resume and state_file.exists():
+        progress, best = load_state(
+            state_file, network=network, optimizer=optimizer, fingerprint=plan.fingerprint
+        )
+    journal = Journal(plan.folder, epochs_done=progress.epoch)
+
+    def save() -> None:
+        save_state(
+            state_file,
+            network=network,
+            optimizer=optimizer,
+            progress=progress,
+            best=best,
+            fingerprint=plan.fingerprint,
+        )
+
+    teller = Teller(
+        plan.title,
+        total=plan.epochs * plan.steps,
+        done=progress.epoch * plan.steps + progress.step,
+    )
+    with StopRequest() as stop, teller.shown():
+        while progress.epoch < plan.epochs:
+            _epoch(network, objective, optimizer, batches, progress, plan, teller, stop)
+            if stop.received:
+                save()
+                break
+            row = _summary(progress, optimizer.param_groups[0]["lr"])
+            journal.write({"epoch": progress.epoch + 1, "split": "train", **row})
+            told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
+            progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+            if validate is not None:
+                top1 = _validate(validate, progress.epoch, journal)
+                told["val"] = f"{top1:.3f}"
+                if top1 > progress.best_top1:
+                    progress.best_top1, progress.best_epoch = top1, progress.epoch
+                    if plan.select == "best":
+                        best = {k: v.detach().clone() for k, v in network.state_dict().items()}
+            teller.epoch(progress.epoch, plan.epochs, told)
+            save()
+    kept = best if plan.select == "best" and best else network.state_dict()
+    return Outcome(progress, kept, stop.exit_code)
+
+
+def _epoch(
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    batches: Callable[[Progress], Iterable[Batch]],
+    progress: Progress,
+    plan: Plan,
+    teller: Teller,
+    stop: StopRequest,
+) -> None:
+    """Do the rest of one epoch, or what a signal leaves of it."""
+    network.train()
+    sums = progress.sums or dict.fromkeys(("clips", "loss", "correct", "seconds", "waited"), 0.0)
+    progress.sums = sums
+    asked = time.perf_counter()
+    for batch in batches(progress):
+        arrived = time.perf_counter()
+        set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
+        losses = step(network, objective, batch, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+        count = len(batch["label"])
+        sums["clips"] += count
+        sums["loss"] += losses.total.item() * count
+        sums["correct"] += int((losses.logits.argmax(1) == batch["label"]).sum())
+        now = time.perf_counter()
+        sums["seconds"] += now - asked
+        sums["waited"] += arrived - asked
+        asked = now
+        progress.step += 1
+        teller.step(f"epoch {progress.epoch + 1}  loss {sums['loss'] / sums['clips']:.3f}")
+        if stop.received:
+            return
+
+
+def _summary(progress: Progress, lr: float) -> dict[str, float]:
+    sums = progress.sums
+    clips, seconds = max(sums["clips"], 1.0), max(sums["seconds"], 1e-9)
+    return {
+        "loss": sums["loss"] / clips,
+        "top1": sums["correct"] / clips,
+        "clips": clips,
+        "lr": lr,
+        "seconds": round(seconds, 3),
+        "clips_per_second": round(clips / seconds, 2),
+        "data_wait": round(sums["waited"] / seconds, 4),
+    }
+
+
+def _validate(validate: Callable[[], Scores], epoch: int, journal: Journal) -> float:
+    result = evaluate(validate())
+    journal.write(
+        {
+            "epoch": epoch,
+            "split": "val",
+            "loss": result.nll,
+            "top1": result.top1,
+            "mean_class": result.mean_class,
+            "clips": result.n,
+        }
+    )
+    return result.top1

@@ -1,0 +1,70 @@
+"""SGD with parameter groups, and learning rates as a function of the position in training."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+CLASSIFIERS = ("fc", "classifier", "classify")
+"""Names under which networks keep their last linear layer."""
+
+
+def build_optimizer(
+    network: nn.Module,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    decay_all: bool,
+    head_lr_factor: float,
+) -> torch.optim.SGD:
+    """Return SGD over the network's parameters; the classifier may learn faster.
+
+    Each group carries ``lr_factor``, by which :func:`set_learning_rate` multiplies the rate.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        factor = head_lr_factor if name.split(".")[-2] in CLASSIFIERS else 1.0
+        decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": parameters, "lr_factor": factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+    )
+
+
+def learning_rate(
+    progress: float,
+    *,
+    lr: float,
+    epochs: int,
+    schedule: Literal["step", "cosine"],
+    milestones: Sequence[int],
+    gamma: float,
+    warmup_epochs: int,
+) -> float:
+    """Return the rate at ``progress`` epochs (fractions within an epoch) since the start.
+
+    A pure function of the position, so that a resumed run needs no state for it. The step schedule
+    acts at whole epochs; the warm-up and the cosine move at every step.
+    """
+    if progress < warmup_epochs:
+        return lr * (progress + 1e-2) / (warmup_epochs + 1e-2)
+    if schedule == "cosine":
+        share = (progress - warmup_epochs) / max(epochs - warmup_epochs, 1e-9)
+        return lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return lr * gamma ** sum(progress >= milestone for milestone in milestones)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set every group to ``lr`` times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]

@@ -1,0 +1,40 @@
+"""Turns SIGINT and SIGTERM into a question the loop asks between two steps."""
+
+import signal
+from types import FrameType, TracebackType
+
+
+class StopRequest:
+    """Catches the first SIGINT or SIGTERM and remembers it; a second SIGINT leaves at once.
+
+    Attributes:
+        received: The signal, or None while the run may go on.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """130 after SIGINT, 143 after SIGTERM, 0 while nothing was received."""
+        return 0 if self.received is None else 128 + int(self.received)
+
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

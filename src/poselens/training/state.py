@@ -1,0 +1,103 @@
+"""The whole state of a run in one file, so that a resumed run ends as an undisturbed one would.
+
+Held: weights and buffers, the optimiser's momenta, torch's generators, the position (epoch and
+step), and the best epoch so far with its weights. Data order and augmentation are functions of
+(seed, epoch, index) and learning rates of the position, so neither needs a state.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from poselens.checkpoint import read_tensors_and_facts, write_tensors
+from poselens.errors import CheckpointError
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: Epochs completed.
+        step: Steps completed in the epoch that follows.
+        sums: Running sums of that epoch: ``clips``, ``loss``, ``correct``, ``seconds``, ``waited``.
+        best_top1: Best validation Top-1 so far, -1 before the first.
+        best_epoch: Epoch that gave it, counted from 1; ties keep the earlier.
+        skipped: Clip id to the reason it was left out.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best_top1: float = -1.0
+    best_epoch: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def save_state(
+    path: Path,
+    *,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    best: dict[str, Tensor],
+    fingerprint: str,
+) -> None:
+    """Write everything a resumed run needs, atomically."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{slot}"] = value
+    tensors["generator.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["generator.cuda"] = torch.cuda.get_rng_state()
+    facts = {"format": FORMAT, "progress": asdict(progress), "fingerprint": fingerprint}
+    write_tensors(path, tensors, facts=facts)
+
+
+def load_state(
+    path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Restore a run; returns its position and the best weights so far.
+
+    Raises:
+        CheckpointError: ``CKPT-010`` made by another format, ``CKPT-011`` made from another recipe
+            or other data; damage as ``poselens.checkpoint``.
+    """
+    tensors, facts = read_tensors_and_facts(path)
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(
+            "CKPT-010", f"state format {facts.get('format')}, this is {FORMAT}", file=path
+        )
+    if facts["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            "CKPT-011",
+            "the recipe, the data or the protocol changed since this run was saved",
+            file=path,
+            mend="undo the change, or start anew with another --out",
+        )
+    own = _part(tensors, "network")
+    network.load_state_dict(own)
+    slots: dict[int, dict[str, Any]] = {}
+    for name, tensor in _part(tensors, "optimizer").items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = tensor
+    optimizer.load_state_dict(
+        {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    torch.set_rng_state(tensors["generator.cpu"])
+    if torch.cuda.is_available() and "generator.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["generator.cuda"])
+    return Progress(**facts["progress"]), _part(tensors, "best")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    head = prefix + "."
+    return {name[len(head) :]: tensor for name, tensor in tensors.items() if name.startswith(head)}

@@ -1,0 +1,145 @@
+import html
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from poselens.errors import EnvironmentFault
+from poselens.evaluation.intervals import Difference, Interval
+from poselens.evaluation.report import (
+    ConfusedPair,
+    FrameStrip,
+    most_confused,
+    render_report,
+    summary,
+    write_report,
+)
+
+
+class Balance(HTMLParser):
+    """Checks that every element is closed in order, and gathers what is seen."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parsed(page):
+    reader = Balance()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def test_the_report_is_one_file_that_fetches_nothing(five_streams):
+    page = render_report(five_streams)
+    reader = parsed(page)
+    tags = [tag for tag, _ in reader.seen]
+    assert tags.count("svg") == 3
+    assert tags.count("img") == 6
+    assert not {"script", "link", "iframe"} & set(tags)
+    for tag, attributes in reader.seen:
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/")
+    assert not re.search(r"url\((?!#)", page)
+    assert page == render_report(five_streams)
+
+
+def test_every_number_of_the_results_is_on_the_page(five_streams):
+    text = " ".join(parsed(render_report(five_streams)).text).replace("\u2009", " ")
+    for result in [*five_streams.streams, five_streams.fused]:
+        judged = result.evaluation
+        low, high = judged.top1_interval.low, judged.top1_interval.high
+        assert f"{100 * judged.top1:.1f} %" in text
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in text
+        assert judged.stream in text
+    for fact in ("utd-mhad", "432", "one H200", "2026-11-22", "VID-002", "poselens fuse runs/rgb"):
+        assert fact in text
+    assert five_streams.fingerprint in text
+    assert five_streams.streams[0].evaluation.selection in text
+
+
+def test_a_single_stream_makes_a_report_without_fusion(one_stream):
+    text = " ".join(parsed(render_report(one_stream)).text)
+    assert "The joint stream names the action correctly" in text
+    assert "Most confused pairs" not in text
+    assert "Fusion" not in text
+
+
+def test_the_summary_says_what_the_numbers_say(five_streams):
+    first, second, third = summary(five_streams)
+    best = five_streams.fused.evaluation
+    assert f"{100 * best.top1:.1f}\u2009% of 432 test clips" in first
+    assert "27 classes would be right in 3.7\u2009%" in first
+    assert f"{100 * five_streams.gain.value:.1f} points above the best single stream" in second
+    label, predicted, count = most_confused(best, 1)[0]
+    assert f"{label} taken for {predicted}, {count} times" in third
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "words"),
+    [
+        (-0.02, 0.03, 0.01, "inside the noise (95\u2009% interval −2.0 to +3.0)"),
+        (-0.05, -0.01, -0.03, "3.0 points below the best single stream"),
+        (0.01, 0.05, 0.03, "3.0 points above the best single stream"),
+    ],
+)
+def test_a_gain_inside_the_noise_is_called_that(five_streams, low, high, value, words):
+    gain = Difference(value, Interval(low, high, 0.95, "clip"), 432, 10, 3)
+    assert words in summary(replace(five_streams, gain=gain))[1]
+
+
+def test_selection_rules_that_differ_get_a_column(one_stream):
+    first = one_stream.streams[0]
+    other = replace(first, evaluation=replace(first.evaluation, selection="last epoch"))
+    page = render_report(replace(one_stream, streams=[other, first]))
+    assert "Chosen by" in page
+    assert "last epoch" in page
+
+
+def test_most_confused_is_sorted_and_leaves_out_the_diagonal(five_streams):
+    judged = five_streams.fused.evaluation
+    pairs = most_confused(judged, 5)
+    assert [count for *_, count in pairs] == sorted((count for *_, count in pairs), reverse=True)
+    for label, predicted, count in pairs:
+        row, column = (list(judged.classes).index(name) for name in (label, predicted))
+        assert row != column
+        assert judged.confusion[row, column] == count > 0
+    perfect = replace(judged, confusion=np.diag(judged.confusion.sum(axis=1)))
+    assert most_confused(perfect) == []
+
+
+def test_names_and_captions_are_escaped(one_stream):
+    bad = "<script>alert(1)</script>"
+    strip = FrameStrip(np.zeros((8, 8, 3), np.uint8), bad)
+    judged = one_stream.streams[0].evaluation
+    pair = ConfusedPair(judged.classes[0], judged.classes[1], 1, [strip])
+    page = render_report(replace(one_stream, dataset=bad, pairs=[pair], notes=[bad]))
+    assert "<script>" not in page
+    assert page.count(html.escape(bad)) >= 4
+
+
+def test_the_report_is_written_whole_or_not_at_all(tmp_path, one_stream):
+    path = tmp_path / "report.html"
+    write_report(path, one_stream)
+    assert path.read_text(encoding="utf-8") == render_report(one_stream)
+    with pytest.raises(EnvironmentFault):
+        write_report(tmp_path / "missing" / "report.html", one_stream)
