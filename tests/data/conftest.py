@@ -54,7 +54,7 @@ def tiny(tmp_path: Path, info: DatasetInfo) -> Path:
 
 @pytest.fixture
 def fake_video(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A reader of text files ``WIDTHxHEIGHT FRAMES``, so that importers are tested without FFmpeg."""
+    """A reader of text files ``WIDTHxHEIGHT FRAMES``, to test importers without FFmpeg."""
     module = ModuleType("poselens.data.video")
 
     def probe(path: Path) -> SimpleNamespace:

@@ -102,7 +102,9 @@ def test_fingerprint_is_of_the_content(tiny: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(tiny, copy)
     info = copy / "dataset.yaml"
-    info.write_text("# a comment\n" + info.read_text().replace("video_roots: []", "video_roots: [/x]"))
+    info.write_text(
+        "# a comment\n" + info.read_text().replace("video_roots: []", "video_roots: [/x]")
+    )
     assert open_folder(copy).fingerprint() == first
     edit(copy / "clips.csv", "front", "side")
     assert open_folder(copy).fingerprint() != first
@@ -178,7 +180,9 @@ def test_index_that_does_not_match_the_array(
     tiny: Path, change: dict[str, list[int]], text: str
 ) -> None:
     path = tiny / "skeletons/pixels_index.npz"
-    np.savez(path, **(dict(np.load(path)) | {key: np.array(value) for key, value in change.items()}))
+    np.savez(
+        path, **(dict(np.load(path)) | {key: np.array(value) for key, value in change.items()})
+    )
     with pytest.raises(AnnotationError, match=text) as caught:
         open_folder(tiny)
     assert caught.value.code == "DATA-011"
@@ -186,7 +190,7 @@ def test_index_that_does_not_match_the_array(
 
 def test_layout_of_another_joint_count(tiny: Path) -> None:
     edit(tiny / "dataset.yaml", "coco-17", "kinect-20")
-    with pytest.raises(SkeletonError, match="found 17 joints, expected 20.*use --layout coco-17"):
+    with pytest.raises(SkeletonError, match=r"found 17 joints, expected 20.*use --layout coco-17"):
         open_folder(tiny)
 
 

@@ -139,10 +139,10 @@ def test_nw_ucla(tmp_path: Path) -> None:
     }
     folder = open_folder(tmp_path / "out")
     assert report.imported == len(folder) == 13
-    part = {
-        name: {(folder.record(i).subject, folder.record(i).view) for i in folder.indices("nw-ucla", name)}
-        for name in ("train", "val", "test")
-    }  # fmt: skip
+    part = {}
+    for name in ("train", "val", "test"):
+        records = [folder.record(i) for i in folder.indices("nw-ucla", name)]
+        part[name] = {(record.subject, record.view) for record in records}
     assert part["train"] == {("1", "1"), ("1", "2"), ("10", "1"), ("10", "2")}
     assert part["val"] == {("6", "1"), ("6", "2"), ("9", "1"), ("9", "2")}
     assert part["test"] == {(subject, "3") for subject in ("1", "6", "9", "10")}
@@ -159,7 +159,9 @@ def test_nothing_to_import(tmp_path: Path) -> None:
     (tmp_path / "src/x").mkdir(parents=True)
     (tmp_path / "src/x/notes.txt").write_text("")
     for importer in (import_nw_ucla, import_class_folders):
-        with pytest.raises(AnnotationError, match="nothing to import; .* skipped, the first") as caught:
+        with pytest.raises(
+            AnnotationError, match=r"nothing to import; .* skipped, the first"
+        ) as caught:
             importer(tmp_path / "src", tmp_path / "out")
         assert caught.value.code == "DATA-012"
     assert not (tmp_path / "out").exists()
@@ -272,14 +274,22 @@ def test_csv_without_splits_parts_by_subject(videos: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("video,labl\n", "DATA-004", "line 1: unknown or repeated column 'labl'; did you mean 'lab"),
+        (
+            "video,labl\n",
+            "DATA-004",
+            "line 1: unknown or repeated column 'labl'; did you mean 'lab",
+        ),
         ("video\n", "DATA-004", "line 1: column 'label' is missing"),
         ("video,label\na.mp4,x\nb.mp4\n", "DATA-005", "line 3: found 1 fields, expected 2"),
         ("video,label\na.mp4,\n", "DATA-005", "line 2: label is empty"),
         ("video,label,start\na.mp4,x,1:30\n", "DATA-005", "line 2: start is '1:30', expected sec"),
         ("video,label,start,end\na.mp4,x,3,2\n", "DATA-005", "line 2: end_s is 2.0"),
         ("video,label,split\na.mp4,x,dev\n", "DATA-008", "line 2: split is 'dev', expected train"),
-        ("video,label,id\na.mp4,x,1\nb.mp4,x,1\n", "DATA-007", "'1' is there twice, in lines 2 and 3"),
+        (
+            "video,label,id\na.mp4,x,1\nb.mp4,x,1\n",
+            "DATA-007",
+            "'1' is there twice, in lines 2 and 3",
+        ),
         ("video,label\n../a.mp4,x\n", "DATA-009", "line 2: video '../a.mp4' is outside"),
         ("video,label\n/etc/passwd,x\n", "DATA-009", "line 2: video '/etc/passwd' is outside"),
         ("video,label\n", "DATA-012", "nothing to import"),

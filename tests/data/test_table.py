@@ -24,7 +24,11 @@ def read(root: Path, text: str | bytes) -> ClipTable:
 @pytest.mark.parametrize(
     ("row", "code", "message"),
     [
-        ("b,,wav,,,,", "DATA-006", r"line 3: unknown label 'wav' \(2 classes\); did you mean 'wave"),
+        (
+            "b,,wav,,,,",
+            "DATA-006",
+            r"line 3: unknown label 'wav' \(2 classes\); did you mean 'wave",
+        ),
         ("b,,,,,,train", "DATA-006", "line 3: the clip has no label, but is in the train part"),
         ("a,,wave,,,,", "DATA-007", "id 'a' is there twice, in lines 2 and 3"),
         ("b,,wave,,,,Train", "DATA-008", "line 3: split:p is 'Train', expected train, val, test"),

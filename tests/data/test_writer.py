@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,11 +67,12 @@ def test_remainders_of_a_killed_writer_are_swept(tmp_path: Path, info: DatasetIn
     with FolderWriter(tmp_path / "out", info) as first:
         with FolderWriter(tmp_path / "out-2", info):
             pass
-        with pytest.raises(EnvironmentFault), FolderWriter(tmp_path / "out", info) as second:
-            assert first.staging.exists()
-            (tmp_path / "out").mkdir()
-            (tmp_path / "out/x").write_text("")
-            second.add(ClipRecord("a"), {}, {})
+        second = FolderWriter(tmp_path / "out", info)
+        assert first.staging.exists()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/x").write_text("")
+        with pytest.raises(EnvironmentFault, match="cannot write: Directory not empty"):
+            second.__exit__(None, None, None)
         (tmp_path / "out/x").unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out-2"]
 
@@ -88,7 +90,13 @@ def test_remainders_of_a_killed_writer_are_swept(tmp_path: Path, info: DatasetIn
         (ClipRecord("b"), {"randm": "test"}, {}, "DATA-008", "did you mean 'random'"),
         (ClipRecord("b"), {"random": "dev"}, {}, "DATA-008", "part 'dev', expected"),
         (ClipRecord("b"), {"random": "train"}, {}, "DATA-006", "no label, but is in the train"),
-        (ClipRecord("b"), {}, {"feet": GOOD}, "DATA-003", r"joints in feet.*\['pixels', 'metres'\]"),
+        (
+            ClipRecord("b"),
+            {},
+            {"feet": GOOD},
+            "DATA-003",
+            r"joints in feet.*\['pixels', 'metres'\]",
+        ),
         (ClipRecord("b"), {}, {"pixels": GOOD[0]}, "SKEL-005", r"found shape \(2, 17, 2\)"),
         (ClipRecord("b"), {}, {"pixels": GOOD[:, :0]}, "SKEL-005", r"found shape \(1, 0, 17, 2\)"),
         (ClipRecord("b"), {}, {"metres": GOOD}, "SKEL-005", r"expected .*joints, 3\)"),
@@ -142,8 +150,6 @@ def test_disk_faults_while_closing(
 def test_a_fault_at_any_flush_or_rename_leaves_nothing(
     tmp_path: Path, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    import os
-
     calls = 0
 
     def failing(real: Callable) -> Callable:

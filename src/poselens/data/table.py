@@ -246,7 +246,12 @@ class _Builder:
                 for name in self._splits
             )
             and _PLAIN_NUMBERS.fullmatch(numbers) is not None
-            and all(_WHOLE.fullmatch(text) for name in self._sizes for text in set(columns[name]) if text)
+            and all(
+                _WHOLE.fullmatch(text)
+                for name in self._sizes
+                for text in set(columns[name])
+                if text
+            )
             and all(
                 not end or float(end) > float(start or 0)
                 for start, end in zip(columns["start_s"], columns["end_s"], strict=True)
