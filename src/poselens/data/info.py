@@ -162,7 +162,10 @@ def read_info(root: Path) -> DatasetInfo:
 
 
 def _explain(fault: ValidationError, path: Path) -> AnnotationError:
-    first = fault.errors(include_url=False)[0]
+    # a misspelt key is also a missing one; the misspelling says more
+    first = min(
+        fault.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden"
+    )
     place = first["loc"]
     where = ".".join(str(step) for step in place)
     if first["type"] == "extra_forbidden":

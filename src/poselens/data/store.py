@@ -166,7 +166,7 @@ def _read_index(path: Path, rows: int) -> tuple[NDArray[np.str_], list[NDArray[n
     offset, frames, people = numbers
     wrong = (offset < 0) | (frames < 1) | (people < 1) | (offset + frames * people > rows)
     if wrong.any():
-        raise refuse(f"clip {ids[wrong.argmax()]!r} lies outside the array of {rows} rows")
+        raise refuse(f"clip {str(ids[wrong.argmax()])!r} lies outside the array of {rows} rows")
     if len(np.unique(ids)) != len(ids):
         raise refuse("an id is in the index twice")
     return ids, numbers

@@ -4,8 +4,9 @@ import csv
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -18,10 +19,12 @@ from poselens.errors import AnnotationError
 CLIPS_FILE = "clips.csv"
 SPLIT_PREFIX = "split:"
 ID_LIMIT = 200
+CHUNK = 4096
 COLUMNS = (
     "id", "video", "label", "subject", "view", "source", "start_s", "end_s", "width", "height",
 )  # fmt: skip
 _WHOLE = re.compile(r"[0-9]{1,6}")
+_PLAIN_NUMBERS = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,12})?(?:,|$))*")
 DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,12})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
@@ -32,10 +35,12 @@ class Texts:
         self._bytes = bytearray()
         self._ends = array("q", [0])
 
-    def append(self, text: str) -> None:
-        """Add one text."""
-        self._bytes += text.encode()
-        self._ends.append(len(self._bytes))
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add texts."""
+        joined = "".join(texts)
+        lengths = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
+        self._ends.extend(accumulate(lengths, initial=self._ends.pop()))
+        self._bytes += joined.encode()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -122,10 +127,17 @@ def read_clips(root: Path, info: DatasetInfo) -> ClipTable:
             reader = csv.reader(file, strict=True)
             builder = _Builder(next(reader, []), info, path)
             line = reader.line_num + 1
+            rows: list[list[str]] = []
+            lines: list[int] = []
             for row in reader:
                 if row:
-                    builder.add(row, line)
+                    rows.append(row)
+                    lines.append(line)
                 line = reader.line_num + 1
+                if len(rows) == CHUNK:
+                    builder.add(rows, lines)
+                    rows, lines = [], []
+            builder.add(rows, lines)
     except FileNotFoundError as fault:
         raise AnnotationError("DATA-002", f"{CLIPS_FILE} is missing", file=root) from fault
     except OSError as fault:
@@ -155,8 +167,8 @@ class _Builder:
         self._lines: dict[str, int] = {}
         self._labels = array("q")
         self._texts = {name: Texts() for name in ("video", "subject", "view", "source")}
-        self._times = (array("d"), array("d"))
-        self._sizes = (array("q"), array("q"))
+        self._times = {"start_s": array("d"), "end_s": array("d")}
+        self._sizes = {"width": array("q"), "height": array("q")}
         self._splits = {name: array("b") for name in self._protocols}
 
     def _find_columns(self, header: list[str]) -> dict[str, int]:
@@ -177,7 +189,6 @@ class _Builder:
                 raise self._refuse(
                     "DATA-004", f"column {name!r} is missing (found {', '.join(header)})", 1
                 )
-        # -1 leads to the empty text that ends every row
         return {name: header.index(name) if name in header else -1 for name in known}
 
     def _refuse(
@@ -185,37 +196,96 @@ class _Builder:
     ) -> AnnotationError:
         return AnnotationError(code, message, file=self._path, where=f"line {line}", mend=mend)
 
-    def add(self, row: list[str], line: int) -> None:
+    def add(self, rows: list[list[str]], lines: list[int]) -> None:
+        """Add rows, or refuse the first bad one."""
+        columns = self._columns(rows)
+        if columns is None or not self._plainly_fit(columns, lines):
+            for row, line in zip(rows, lines, strict=True):
+                self._check(row, line)
+            columns = self._columns(rows) or {}
+        self._lines.update(zip(columns["id"], lines, strict=True))
+        self._labels.extend(self._classes[text] for text in columns["label"])
+        for name, texts in self._texts.items():
+            texts.extend(columns[name])
+        for name, times in self._times.items():
+            times.extend(float(text) if text else math.nan for text in columns[name])
+        for name, sizes in self._sizes.items():
+            sizes.extend(int(text) if text else 0 for text in columns[name])
+        for name, parts in self._splits.items():
+            parts.extend(self._parts[text] for text in columns[SPLIT_PREFIX + name])
+
+    def _columns(self, rows: list[list[str]]) -> dict[str, list[str]] | None:
+        """Turn rows into columns by name; None when a row has too few or too many fields."""
+        if any(len(row) != self._width for row in rows):
+            return None
+        absent = [""] * len(rows)
+        return {
+            name: absent if place < 0 else [row[place].strip() for row in rows]
+            for name, place in self._place.items()
+        }
+
+    def _plainly_fit(self, columns: dict[str, list[str]], lines: list[int]) -> bool:
+        """Tell, a whole column at a time, that no row can be bad; False sends rows to ``_check``.
+
+        A hundred thousand rows pass here in a fraction of the time of looking at every field.
+        """
+        ids = dict(zip(columns["id"], lines, strict=True))
+        labelled = [text != "" for text in columns["label"]]
+        plain_parts = {(part, True) for part in self._parts} | {("", False), ("test", False)}
+        numbers = ",".join(
+            text for name in (*self._times, *self._sizes) for text in columns[name] if text
+        )
+        return (
+            len(ids) == len(lines)
+            and self._lines.keys().isdisjoint(ids)
+            and not any(map(id_fault, ids))
+            and not any(map(leaves_folder, columns["video"]))
+            and self._classes.keys() >= set(columns["label"])
+            and all(
+                plain_parts >= set(zip(columns[SPLIT_PREFIX + name], labelled, strict=True))
+                for name in self._splits
+            )
+            and _PLAIN_NUMBERS.fullmatch(numbers) is not None
+            and all(
+                _WHOLE.fullmatch(text)
+                for name in self._sizes
+                for text in set(columns[name])
+                if text
+            )
+            and all(
+                not end or float(end) > float(start or 0)
+                for start, end in zip(columns["start_s"], columns["end_s"], strict=True)
+            )
+        )
+
+    def _check(self, row: list[str], line: int) -> None:
         if len(row) != self._width:
             raise self._refuse("DATA-005", f"found {len(row)} fields, expected {self._width}", line)
-        row.append("")
-        place = self._place
-        clip_id = row[place["id"]].strip()
-        fault = id_fault(clip_id)
+        field = {
+            name: "" if place < 0 else row[place].strip() for name, place in self._place.items()
+        }
+        fault = id_fault(field["id"])
         if fault:
             raise self._refuse("DATA-005", fault, line)
-        first = self._lines.setdefault(clip_id, line)
+        first = self._lines.setdefault(field["id"], line)
         if first != line:
             raise self._refuse(
                 "DATA-007",
-                f"id {clip_id!r} is there twice, in lines {first} and {line}",
+                f"id {field['id']!r} is there twice, in lines {first} and {line}",
                 line,
                 "give every clip its own id",
             )
-        if leaves_folder(row[place["video"]]):
+        if leaves_folder(field["video"]):
             raise self._refuse(
                 "DATA-009",
-                f"video {row[place['video']]!r} leads out of the data set's folder",
+                f"video {field['video']!r} leads out of the data set's folder",
                 line,
                 "put videos under the folder and write their relative path with /",
             )
-        label = self._label(row[place["label"]].strip(), line)
-        self._labels.append(label)
-        for name, texts in self._texts.items():
-            texts.append(row[place[name]])
-        self._add_numbers(row, line)
-        for name, parts in self._splits.items():
-            parts.append(self._part(row[place[SPLIT_PREFIX + name]].strip(), name, label, line))
+        label = self._label(field["label"], line)
+        self._check_numbers(field, line)
+        for name in self._splits:
+            self._check_part(field[SPLIT_PREFIX + name], name, label, line)
 
     def _label(self, text: str, line: int) -> int:
         label = self._classes.get(text)
@@ -229,9 +299,8 @@ class _Builder:
             )
         return label
 
-    def _part(self, text: str, protocol: str, label: int, line: int) -> int:
-        part = self._parts.get(text)
-        if part is None:
+    def _check_part(self, text: str, protocol: str, label: int, line: int) -> None:
+        if text not in self._parts:
             raise self._refuse(
                 "DATA-008",
                 f"{SPLIT_PREFIX}{protocol} is {text!r}, expected train, val, test or nothing",
@@ -244,31 +313,28 @@ class _Builder:
                 line,
                 "label it, or leave its split empty",
             )
-        return part
 
-    def _add_numbers(self, row: list[str], line: int) -> None:
-        span: list[float | None] = []
-        for name, times in zip(("start_s", "end_s"), self._times, strict=True):
-            text = row[self._place[name]].strip()
-            if text and not DECIMAL.fullmatch(text):
-                raise self._refuse("DATA-005", f"{name} is {text!r}, expected seconds", line)
-            span.append(float(text) if text else None)
-            times.append(float(text) if text else math.nan)
+    def _check_numbers(self, field: dict[str, str], line: int) -> None:
+        for names, form, unit in (
+            (self._times, DECIMAL, "seconds"),
+            (self._sizes, _WHOLE, "pixels"),
+        ):
+            for name in names:
+                if field[name] and not form.fullmatch(field[name]):
+                    raise self._refuse(
+                        "DATA-005", f"{name} is {field[name]!r}, expected {unit}", line
+                    )
+        span = [float(field[name]) if field[name] else None for name in self._times]
         fault = span_fault(*span)
         if fault:
             raise self._refuse("DATA-005", fault, line)
-        for name, sizes in zip(("width", "height"), self._sizes, strict=True):
-            text = row[self._place[name]].strip()
-            if text and not _WHOLE.fullmatch(text):
-                raise self._refuse("DATA-005", f"{name} is {text!r}, expected pixels", line)
-            sizes.append(int(text) if text else 0)
 
     def table(self) -> ClipTable:
         return ClipTable(
             ids=np.array(list(self._lines), dtype=np.str_),
             labels=np.array(self._labels, dtype=np.int64),
             texts=self._texts,
-            times=np.array(self._times, dtype=np.float64),
-            sizes=np.array(self._sizes, dtype=np.int64),
+            times=np.array(list(self._times.values()), dtype=np.float64),
+            sizes=np.array(list(self._sizes.values()), dtype=np.int64),
             splits={name: np.array(parts, dtype=np.int8) for name, parts in self._splits.items()},
         )

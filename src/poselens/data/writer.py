@@ -1,5 +1,6 @@
 """Writing a data-set folder clip by clip; it appears complete or not at all."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Mapping
@@ -157,10 +158,7 @@ class FolderWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None:
-            try:
-                self._close()
-            finally:
-                self._folder.discard()
+            self._abandon()
             return
         try:
             for joints in self._joints.values():
@@ -170,14 +168,21 @@ class FolderWriter:
             self._close()
             write_flushed(self.staging / INFO_FILE, write_info(self._info))
         except OSError as broken:
-            self._folder.discard()
+            self._abandon()
             raise disk_fault(broken, self._root) from broken
         self._folder.commit()
 
+    def _abandon(self) -> None:
+        # a full disk also fails the close; what is written is thrown away in any case
+        with contextlib.suppress(OSError):
+            self._close()
+        self._folder.discard()
+
     def _close(self) -> None:
-        self._clips.close()
-        for joints in self._joints.values():
-            joints.close()
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._clips.close)
+            for joints in self._joints.values():
+                closing.callback(joints.close)
 
 
 class _JointFile:
