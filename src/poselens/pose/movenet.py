@@ -154,8 +154,8 @@ def next_crop(joints: Float[np.ndarray, "v 3"], size: tuple[int, int]) -> Box:
     whole frame where the person is lost, or where the square would be as large.
 
     Departure: where no hip is seen (half-body pictures), the square is centred between the
-    shoulders and reaches at least 2.2 shoulder widths, as far as hands go. Google's rule goes
-    back to the whole frame there and loses two thirds of the resolution.
+    shoulders and reaches at least 2.2 shoulder widths, as far as hands go; Google's rule goes back
+    to the whole frame there.
 
     Args:
         joints: ``(x, y, score)`` in pixels of the frame.
