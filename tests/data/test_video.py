@@ -202,7 +202,7 @@ def test_written_bytes_repeat_and_read_back(tmp_path, suffix):
 def test_written_bytes_do_not_depend_on_the_state_of_memory(tmp_path):
     noise = np.random.default_rng(0)
     kinds = set()
-    for _ in range(60):
+    for _ in range(40):
         rubbish = [noise.integers(0, 255, noise.integers(100, 20000), np.uint8) for _ in range(30)]
         del rubbish[::2]
         write_video(tmp_path / "a.mp4", [numbered(index) for index in range(12)], fps=25)

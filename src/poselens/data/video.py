@@ -167,43 +167,43 @@ def read_frames(
         EnvironmentFault: ``ENV-004`` out of memory.
     """
     source = Path(path)
-    if len(wanted) == 0 or min(wanted) < 0 or first_frame < 0:
+    rows = _rows_by_frame(wanted, first_frame, source)
+    final = max(rows)
+    damage = _Damage()
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    decoded = 0
+    with _open(source, max_pixels) as container:
+        stream = _video_stream(container, source, threads, max_pixels)
+        converter: Converter | None = None
+        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+            decoded = index + 1
+            converter = converter or Converter(source, upright_size(frame), box, size)
+            if index in rows:
+                pictures[index] = converter(frame)
+            if index >= final:
+                break
+        if converter is not None and final >= decoded:
+            pictures[decoded - 1] = converter(frame)
+        promised = stream.frames or None
+    pixels = np.empty((len(wanted), *pictures[min(final, decoded - 1)].shape), np.uint8)
+    for index, places in rows.items():
+        pixels[places] = pictures[min(index, decoded - 1)]
+    return Frames(pixels, decoded, promised, final >= decoded, damage.count)
+
+
+def _rows_by_frame(wanted: Sequence[int], first: int, path: Path) -> dict[int, list[int]]:
+    """Map each index in the file to the rows of the result that show it."""
+    if len(wanted) == 0 or min(wanted) < 0 or first < 0:
         raise UsageError(
             "VID-015",
             f"frame indices must be given and not negative, found {list(wanted)[:8]} "
-            f"from frame {first_frame}",
-            file=source,
+            f"from frame {first}",
+            file=path,
         )
     rows: dict[int, list[int]] = {}
     for row, index in enumerate(wanted):
-        rows.setdefault(first_frame + int(index), []).append(row)
-    final = max(rows)
-    damage = _Damage()
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, threads, max_pixels)
-        decoded = 0
-        converter: Converter | None = None
-        pixels: NDArray[np.uint8] | None = None
-        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
-            decoded = index + 1
-            if converter is None:
-                converter = Converter(source, upright_size(frame), box, size)
-            if index in rows:
-                picture = converter(frame)
-                if pixels is None:
-                    pixels = np.empty((len(wanted), *picture.shape), np.uint8)
-                pixels[rows.pop(index)] = picture
-            if index >= final:
-                break
-        if rows and converter is not None:
-            picture = converter(frame)
-            if pixels is None:
-                pixels = np.empty((len(wanted), *picture.shape), np.uint8)
-            pixels[[row for late in rows.values() for row in late]] = picture
-        promised = stream.frames or None
-    if pixels is None:
-        raise no_frame(source, damage.fault)
-    return Frames(pixels, decoded, promised, bool(rows), damage.count)
+        rows.setdefault(first + int(index), []).append(row)
+    return rows
 
 
 def iterate_frames(
