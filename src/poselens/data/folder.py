@@ -79,16 +79,8 @@ class ClipFolder:
             UsageError: ``CFG-004`` for an unknown protocol.
             AnnotationError: ``DATA-010`` when the part is empty.
         """
-        splits = self._table.splits
-        if protocol not in splits:
-            raise UsageError(
-                "CFG-004",
-                f"unknown protocol {protocol!r}{nearest(protocol, splits)}",
-                file=self.root,
-                mend=f"use one of {', '.join(splits)}" if splits else "add one to dataset.yaml",
-            )
         wanted = [PARTS.index(name) + 1 for name in PARTS if name in part.split("+")]
-        found = np.flatnonzero(np.isin(splits[protocol], wanted))
+        found = np.flatnonzero(np.isin(self._split(protocol), wanted))
         if len(found) == 0:
             raise AnnotationError(
                 "DATA-010",
@@ -97,6 +89,25 @@ class ClipFolder:
                 mend=f"fill the column split:{protocol}",
             )
         return found
+
+    def _split(self, protocol: str) -> NDArray[np.int8]:
+        splits = self._table.splits
+        if protocol not in splits:
+            raise UsageError(
+                "CFG-004",
+                f"unknown protocol {protocol!r}{nearest(protocol, splits)}",
+                file=self.root,
+                mend=f"use one of {', '.join(splits)}" if splits else "add one to dataset.yaml",
+            )
+        return splits[protocol]
+
+    def parts(self, protocol: str) -> NDArray[np.str_]:
+        """Return ``train``, ``val``, ``test`` or nothing for every clip.
+
+        Raises:
+            UsageError: ``CFG-004`` for an unknown protocol.
+        """
+        return np.array(["", *PARTS])[self._split(protocol)]
 
     def skeleton(self, i: int, space: Space) -> Skeleton | None:
         """Return the joints of clip ``i``, or None where none are stored in ``space``."""

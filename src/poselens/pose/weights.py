@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from poselens.checkpoint import write_bytes
 from poselens.errors import CheckpointError, EnvironmentFault, UsageError
 
 _LOG = logging.getLogger(__name__)
@@ -115,6 +116,35 @@ def locate(name: str, *, file: Path | None = None, cache: Path | None = None) ->
             file=target,
             mend="point POSELENS_CACHE at another folder",
         ) from fault
+
+
+def cached(name: str) -> Path | None:
+    """Return the named weights where they lie in the cache, without looking elsewhere."""
+    target = cache_folder() / WEIGHTS[name].file
+    return target if target.is_file() else None
+
+
+def store(name: str, file: Path) -> Path:
+    """Copy the user's own file into the cache, where its hash is the published one.
+
+    Raises:
+        CheckpointError: ``WGT-002`` for a file that is missing, empty or a web page, ``WGT-003``
+            for one of another hash.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when the cache cannot be written.
+    """
+    given, weights = locate(name, file=file), WEIGHTS[name]
+    found = sha256_of(given)
+    if not found.startswith(weights.sha256):
+        raise CheckpointError(
+            "WGT-003",
+            f"sha256 is {found[:16]}..., expected {weights.sha256[:16]}...",
+            file=file,
+            mend="give this file where weights are asked for, without the cache",
+        )
+    target = cache_folder() / weights.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(target, given.read_bytes())
+    return target
 
 
 def sha256_of(file: Path) -> str:

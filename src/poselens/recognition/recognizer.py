@@ -19,11 +19,12 @@ from poselens.clips.assemble import (
 from poselens.clips.augment import centre_view
 from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbInput, RgbStream
+from poselens.data.folder import open_folder
 from poselens.data.skeleton_file import read_skeleton
 from poselens.data.video import iterate_frames
 from poselens.errors import SkeletonError, UsageError
 from poselens.fusion.scores import fuse
-from poselens.pose.estimators import PoseEstimator
+from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.recognition.bundle import Bundle, load_bundle
 from poselens.recognition.score import score_one
 from poselens.recognition.streams import TrainedStream
@@ -157,9 +158,9 @@ class Recognizer:
         joints: Mapping[Space, Skeleton] = {}
         pose: Literal["given", "estimated", "none"] = "none"
         if skeleton is not None:
-            joints, pose = read_skeleton(Path(skeleton), layout=self._layout()), "given"
+            joints, pose = self._given(Path(skeleton), video), "given"
         elif video is not None and self._pose is not None:
-            joints, pose = {"pixels": self._pose.estimate(iterate_frames(video))}, "estimated"
+            joints, pose = {"pixels": estimate_clip(self._pose, iterate_frames(video))}, "estimated"
         if video is None:
             return Clip(str(skeleton), None, joints, pose, ("no video: skeleton streams only",))
         settings = next(
@@ -259,3 +260,22 @@ class Recognizer:
             if not isinstance(trained.stream, RgbStream):
                 return trained.stream.layout
         return None
+
+    def _given(self, skeleton: Path, video: str | Path | None) -> Mapping[Space, Skeleton]:
+        """Read a skeleton file, or look the video up in a data set folder."""
+        if not skeleton.is_dir():
+            return read_skeleton(skeleton, layout=self._layout())
+        if video is None:
+            raise UsageError("RUN-003", "a data set folder needs a video to look up", file=skeleton)
+        folder, wanted = open_folder(skeleton), Path(video).resolve()
+        for clip in range(len(folder)):
+            path = folder.video_path(clip)
+            if path is not None and path.resolve() == wanted:
+                found = {space: folder.skeleton(clip, space) for space in folder.info.skeletons}
+                return {space: joints for space, joints in found.items() if joints is not None}
+        raise UsageError(
+            "RUN-007",
+            f"the data set has no clip of {Path(video).name}",
+            file=skeleton,
+            mend="give the data set that holds this video, or a skeleton file",
+        )

@@ -1,0 +1,54 @@
+"""``poselens report``: one self-contained HTML page about a bundle."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poselens.cli.output import Device, Json, give_json, tell
+
+
+def report(
+    model: Annotated[Path, typer.Argument(help="Bundle or run.")],
+    folder: Annotated[Path, typer.Argument(help="Data set folder.")],
+    protocol: Annotated[str, typer.Option(help="Split of the data set.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="Runs of the bundle, for their curves.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Evaluate and write a report: results, curves, confusions, costs, commands."""
+    from poselens.cli.progress import bar
+    from poselens.clips.device import choose_device
+    from poselens.data.folder import open_folder
+    from poselens.recipes.evaluating import evaluate_bundle
+    from poselens.recipes.reporting import make_report
+    from poselens.recognition.bundle import load_bundle
+
+    data = open_folder(folder)
+    bundle = load_bundle(model, device=choose_device(device))
+    with bar("scoring", None) as told:
+        result = evaluate_bundle(bundle, data, protocol, part, told=told)
+    order = _in_order(runs or [], [trained.stream.name for trained in bundle.streams])
+    commands = ["poselens " + " ".join(sys.argv[1:])]
+    make_report(out, bundle, data, result, runs=order, commands=commands)
+    if as_json:
+        give_json({"report": str(out), **result.as_dict()})
+    else:
+        tell(f"{out}")
+    return 0
+
+
+def _in_order(runs: list[Path], streams: list[str]) -> list[Path]:
+    """Sort runs as the bundle's streams, or leave the curves out where they do not match."""
+    from poselens.checkpoint import read_json
+    from poselens.clips.stream import read_stream
+
+    by_name = {
+        read_stream(read_json(run / "run.json")["stream"], file=str(run)).name: run for run in runs
+    }
+    return [by_name[name] for name in streams] if set(streams) <= by_name.keys() else []

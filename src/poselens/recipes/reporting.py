@@ -1,0 +1,165 @@
+"""Fill the report from a bundle, its evaluation and the runs it came from."""
+
+import datetime
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import poselens
+from poselens.clips.stream import RgbStream
+from poselens.data.folder import ClipFolder
+from poselens.data.video import count_frames, read_frames
+from poselens.errors import InputError
+from poselens.evaluation.cost import count_macs
+from poselens.evaluation.intervals import paired_difference
+from poselens.evaluation.report import (
+    ConfusedPair,
+    CostRow,
+    FrameStrip,
+    ReportData,
+    StreamResult,
+    most_confused,
+    write_report,
+)
+from poselens.pose.layouts import get_layout
+from poselens.recipes.evaluating import Result
+from poselens.recognition.bundle import Bundle
+from poselens.recognition.streams import TrainedStream
+from poselens.training.journal import read_rows
+from poselens.types import Scores
+
+STRIP_FRAMES = 6
+STRIP_HEIGHT = 120
+
+
+def make_report(
+    path: Path,
+    bundle: Bundle,
+    folder: ClipFolder,
+    result: Result,
+    *,
+    runs: Sequence[Path],
+    commands: Sequence[str],
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the HTML report of an evaluated bundle.
+
+    Args:
+        path: Target.
+        bundle: What was evaluated.
+        folder: The data set.
+        result: How the bundle does.
+        runs: The run folders, in the order of the bundle's streams, for the training curves; empty
+            where they are gone.
+        commands: What was typed, for whoever wants the numbers again.
+        notes: Further things a reader must know.
+    """
+    fused = len(bundle.streams) > 1
+    told = [f"{clip}: {reason}" for clip, reason in result.skipped.items()]
+    best = max(result.streams, key=lambda entry: entry.top1)
+    gain = None
+    if fused:
+        scores = {entry.stream: entry for entry in result.scores}
+        gain = paired_difference(scores["fused"], scores[best.stream])
+    logs = [read_rows(run / "log.jsonl") for run in runs] or [[] for _ in bundle.streams]
+    data = ReportData(
+        dataset=folder.info.name,
+        protocol=result.protocol,
+        split=result.part,
+        fingerprint=folder.fingerprint(),
+        code_version=poselens.__version__,
+        hardware=_hardware(),
+        date=datetime.date.today().isoformat(),
+        streams=[
+            StreamResult(
+                evaluation,
+                views=1,
+                last_epoch=trained.facts.get("epochs"),
+                history=rows,
+            )
+            for evaluation, trained, rows in zip(result.streams, bundle.streams, logs, strict=True)
+        ],
+        fused=StreamResult(result.fused) if fused else None,
+        fusion=bundle.fusion if fused else None,
+        gain=gain,
+        pairs=_pairs(folder, result),
+        costs=[_cost(trained) for trained in bundle.streams],
+        notes=[*notes, *(f"skipped {line}" for line in told)],
+        commands=commands,
+        facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
+    )
+    write_report(path, data)
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _cost(trained: TrainedStream) -> CostRow:
+    stream = trained.stream
+    if isinstance(stream, RgbStream):
+        inputs = torch.zeros(1, stream.input.segments, 3, stream.input.size, stream.input.size)
+    else:
+        joints = len(get_layout(stream.layout))
+        inputs = torch.rand(1, stream.dimensions, stream.input.window, joints, stream.input.people)
+    cost = count_macs(trained.network, inputs.to(trained.device))
+    return CostRow(stream.name, cost.macs / 1e9, cost.params)
+
+
+def _pairs(folder: ClipFolder, result: Result) -> list[ConfusedPair]:
+    scores = result.scores[-1]
+    pairs = []
+    for label, predicted, count in most_confused(result.fused):
+        strips = _strips(folder, scores, label, predicted)
+        pairs.append(ConfusedPair(label, predicted, count, strips))
+    return pairs
+
+
+def _strips(folder: ClipFolder, scores: Scores, label: str, predicted: str) -> list[FrameStrip]:
+    """Return a clip that was confused, and one of the class it was taken for."""
+    classes = list(scores.classes)
+    wrong, other = classes.index(label), classes.index(predicted)
+    labels, best = np.asarray(scores.labels), np.nanargmax(scores.logits, axis=1)
+    chosen = [
+        (np.flatnonzero((labels == wrong) & (best == other)), f"{label}, taken for {predicted}"),
+        (np.flatnonzero((labels == other) & (best == other)), f"{predicted}, recognised"),
+    ]
+    strips = []
+    for rows, caption in chosen:
+        if len(rows) == 0:
+            continue
+        clip = scores.ids[int(rows[0])]
+        picture = _strip(folder, folder.index_of(clip))
+        if picture is not None:
+            strips.append(FrameStrip(picture, f"{caption} ({clip})"))
+    return strips
+
+
+def _strip(folder: ClipFolder, clip: int) -> NDArray[np.uint8] | None:
+    """Return a few frames of a clip side by side, or None where there is no video to show."""
+    path = folder.video_path(clip)
+    if path is None:
+        return None
+    try:
+        frames = count_frames(path)
+        wanted = np.linspace(0, frames - 1, STRIP_FRAMES).round().astype(int).tolist()
+        first = read_frames(path, wanted[:1]).pixels[0]
+        width = max(1, round(first.shape[1] * STRIP_HEIGHT / first.shape[0]))
+        pixels = read_frames(path, wanted, size=(STRIP_HEIGHT, width)).pixels
+    except InputError:
+        # the clip was scored a moment ago; a picture less does not spoil a report
+        return None
+    strip: NDArray[np.uint8] = np.concatenate(list(pixels), axis=1)
+    return strip
+
+
+def run_facts(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return each stream's ``run.json`` without its network, for machines."""
+    return [{k: v for k, v in t.facts.items() if k != "stream"} for t in bundle.streams]
