@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from poselens.data.info import DatasetInfo, read_info, write_info
-from poselens.errors import AnnotationError, UsageError
+from poselens.errors import AnnotationError
 
 VALID = "name: x\nclasses: [wave, clap]\n"
 
@@ -51,8 +51,9 @@ def test_refusals(tmp_path: Path, text: str | bytes, message: str) -> None:
 
 def test_unknown_layout(tmp_path: Path) -> None:
     text = VALID + "skeletons: {pixels: {layout: coco17, dimensions: 2}}"
-    with pytest.raises(UsageError, match="did you mean 'coco-17'"):
+    with pytest.raises(AnnotationError, match=r"pixels.layout.*did you mean 'coco-17'") as caught:
         read(tmp_path, text)
+    assert caught.value.code == "DATA-003"
 
 
 def test_too_large(tmp_path: Path) -> None:

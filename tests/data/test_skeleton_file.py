@@ -114,6 +114,12 @@ def save_bomb(path: Path) -> None:
     np.savez_compressed(path, pixels=np.zeros((20_000_000,), np.float32))
 
 
+def save_misplaced(path: Path) -> None:
+    np.savez(path, pixels=COCO)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"PK\x01\x02")] + content[-22:])
+
+
 @pytest.mark.parametrize(
     ("name", "make", "code", "message"),
     [
@@ -121,6 +127,7 @@ def save_bomb(path: Path) -> None:
         ("a.npy", save_claim, "SKEL-002", "header claims 136000000000000 bytes of data, found 100"),
         ("a.npz", save_bomb, "SKEL-002", "times its size, the limit is 200"),
         ("a.npz", lambda path: path.write_bytes(b"PK"), "SKEL-002", "not an .npz archive"),
+        ("a.npz", save_misplaced, "SKEL-002", "not an .npz archive, or damaged"),
         ("a.npy", lambda path: path.write_bytes(b"x" * 99), "SKEL-002", "not an .npy array"),
         ("a.json", lambda path: path.write_text(""), "SKEL-002", r"empty \(0 bytes\)"),
         ("a.json", lambda path: path.write_text("[" * 10**5), "SKEL-002", "not valid JSON"),
@@ -175,6 +182,9 @@ def test_layout_is_needed_once(tmp_path: Path) -> None:
     assert caught.value.code == "SKEL-006"
     with pytest.raises(UsageError, match="unknown joint layout 'coco'"):
         read_skeleton(tmp_path / "a.npz", "coco")
+    np.savez(tmp_path / "c.npz", pixels=COCO, layout="coco17")
+    with pytest.raises(SkeletonError, match=r"c.npz: unknown joint layout.*mean 'coco-17'"):
+        read_skeleton(tmp_path / "c.npz")
 
 
 def test_spaces_of_different_length(tmp_path: Path) -> None:

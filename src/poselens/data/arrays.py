@@ -5,6 +5,7 @@ matched against the few forms that numbers and text need, and compared with the 
 before anything is allocated.
 """
 
+import errno
 import re
 import stat
 import zipfile
@@ -26,6 +27,7 @@ RATIO_FLOOR = 64 * 1024**2
 Refuse = Callable[[str], PoselensError]
 """Makes the caller's error, with its code and place, from what is wrong."""
 
+_DAMAGED = "not an .npz archive, or damaged"
 _HEADER = re.compile(
     r"\{\s*'descr':\s*'(?P<descr>[^']{1,20})',\s*'fortran_order':\s*(?P<order>True|False),"
     r"\s*'shape':\s*\((?P<shape>[0-9, ]{0,200})\),?\s*\}\s*"
@@ -144,7 +146,7 @@ def read_npz(path: Path, refuse: Refuse, *, limit: int = NPZ_LIMIT) -> dict[str,
     """
     size = require_regular_file(path, refuse)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
             declared = sum(member.file_size for member in members)
             if declared > limit:
@@ -163,7 +165,12 @@ def read_npz(path: Path, refuse: Refuse, *, limit: int = NPZ_LIMIT) -> dict[str,
         zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError,
         OverflowError,
     ) as fault:  # fmt: skip
-        raise refuse("not an .npz archive, or damaged") from fault
+        raise refuse(_DAMAGED) from fault
+    except OSError as fault:
+        if fault.errno != errno.EINVAL:
+            raise
+        # the archive's directory points before the file's first byte
+        raise refuse(_DAMAGED) from fault
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, refuse: Refuse) -> NDArray[Any]:

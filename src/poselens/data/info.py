@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poselens.errors import AnnotationError, EnvironmentFault
+from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.layouts import get_layout
 from poselens.types import Space
 
@@ -192,8 +192,8 @@ def check_info(info: DatasetInfo, path: Path) -> None:
             unknown layout.
     """
 
-    def refuse(message: str, where: str) -> AnnotationError:
-        return AnnotationError("DATA-003", message, file=path, where=where)
+    def refuse(message: str, where: str, mend: str | None = None) -> AnnotationError:
+        return AnnotationError("DATA-003", message, file=path, where=where, mend=mend)
 
     seen: dict[str, int] = {}
     for position, name in enumerate(info.classes):
@@ -207,7 +207,10 @@ def check_info(info: DatasetInfo, path: Path) -> None:
             if name not in seen:
                 raise refuse(f"unknown class {name!r}{nearest(name, seen)}", "mirror")
     for space, skeleton in info.skeletons.items():
-        get_layout(skeleton.layout)
+        try:
+            get_layout(skeleton.layout)
+        except UsageError as fault:
+            raise refuse(fault.message, f"skeletons.{space}.layout", fault.mend) from fault
         if space == "pixels" and skeleton.dimensions != 2:
             raise refuse("joints in pixels have 2 dimensions", f"skeletons.{space}.dimensions")
 

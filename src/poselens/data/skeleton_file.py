@@ -16,6 +16,7 @@ from poselens.data.disk import write_replacing
 from poselens.data.info import SkeletonInfo, cannot_read
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError
+from poselens.pose.layouts import get_layout
 from poselens.types import Skeleton, Space
 
 FILE_LIMIT = 64 * 1024 * 1024
@@ -46,9 +47,10 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
     Raises:
         SkeletonError: ``SKEL-001`` missing, ``SKEL-002`` unreadable or of another format,
             ``SKEL-003`` over a limit (64 MB file, 2 GB unpacked, 20,000 frames, 32 people),
-            ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout, or two,
-            ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in any frame.
-        UsageError: ``CFG-003`` unknown layout.
+            ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout,
+            an unknown one, or two, ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in
+            any frame.
+        UsageError: ``CFG-003`` when ``layout`` is unknown.
         EnvironmentFault: ``ENV-004`` not readable.
     """
     refuse = _refusing(path)
@@ -125,6 +127,12 @@ def _agree(asked: str | None, written: str | None, path: Path) -> str:
             "SKEL-006", f"the file's joint layout is {name!r}, not {asked!r}", file=path,
             mend="leave --layout out",
         )  # fmt: skip
+    try:
+        get_layout(name)
+    except UsageError as fault:
+        if asked is not None:
+            raise
+        raise SkeletonError("SKEL-006", fault.message, file=path, mend=fault.mend) from fault
     return name
 
 
