@@ -221,4 +221,6 @@ def object_colour(look: Look, rng: np.random.Generator) -> Colour:
     gap = np.abs(hues[:, None] - taken)
     gap = np.minimum(gap, 1.0 - gap).min(axis=1)
     far = hues[gap > min(0.12, float(gap.max()) * 0.9)]
-    return hsv(float(far[0]), 0.95, 1.0)
+    # a pure blue is dark on a small picture: saturate it less
+    blueness = max(0.0, 1.0 - abs(float(far[0]) - 0.67) / 0.12)
+    return hsv(float(far[0]), 0.95 - 0.35 * blueness, 1.0)

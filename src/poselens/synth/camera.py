@@ -40,12 +40,15 @@ class Camera:
             [points[..., 0], rise * cosine + away * sine, away * cosine - rise * sine], axis=-1
         )
 
+    def steady(self, metres: Float[Array, "... 3"]) -> Float[Array, "... 2"]:
+        """Project points before the camera into the picture as it would be without shake."""
+        depth = np.maximum(metres[..., 2], 0.1)
+        flat = np.stack([metres[..., 0] / depth, -metres[..., 1] / depth], axis=-1)
+        return np.asarray(np.array([self.size[1] / 2, self.size[0] / 2]) + self.focal * flat)
+
     def pixels(self, metres: Float[Array, "t v 3"]) -> Float[Array, "t v 2"]:
         """Project points before the camera into the picture of their frame."""
-        depth = np.maximum(metres[..., 2], 0.1)
-        centre = np.array([self.size[1] / 2, self.size[0] / 2]) + self.shake[:, None]
-        flat = np.stack([metres[..., 0] / depth, -metres[..., 1] / depth], axis=-1)
-        return np.asarray(centre + self.focal * flat)
+        return self.steady(metres) + self.shake[:, None]
 
 
 def draw_camera(

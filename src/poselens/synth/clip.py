@@ -1,6 +1,6 @@
 """One clip: plan, pictures and skeletons, all a function of (seed, index)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,9 +97,9 @@ class DrawnClip:
         """Number of frames."""
         return int(self.pixels.shape[1])
 
-    def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Draw the frames one after another."""
-        return _pictures(self.stage, self.order, self.frames)
+    def pictures(self, wanted: Iterable[int] | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """Draw the wanted frames, or all of them, one after another."""
+        return _pictures(self.stage, self.order, range(self.frames) if wanted is None else wanted)
 
 
 def draw_clip(order: Order) -> DrawnClip:
@@ -165,9 +165,7 @@ def _set_up(
         [[x + i * half, y, z + j * half] for y in (top, 0.0) for j in (-1, 1) for i in (-1, 1)]
     )
     corners = turn_about_vertical(corners[None], np.array([yaw])) + shift
-    flat = camera.focal * camera.metres(corners)[0, :, :2] / camera.metres(corners)[0, :, 2:]
-    middle = np.array([camera.size[1] / 2, camera.size[0] / 2])
-    return thing, middle + flat * [1.0, -1.0]
+    return thing, camera.steady(camera.metres(corners)[0])
 
 
 def _shadow(pelvis: Float[Array, "t 3"], camera: Camera) -> Float[Array, "t 2 2"]:
@@ -215,14 +213,15 @@ def _draw_stand(ink: Ink, corners: Array, zoom: int) -> None:
     ink.polygon([corner[i] for i in (0, 1, 3, 2)], fill=wood, outline=shade(wood, 0.4))
 
 
-def _pictures(stage: Stage, order: Order, frames: int) -> Iterator[NDArray[np.uint8]]:
+def _pictures(stage: Stage, order: Order, wanted: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
     height, width = order.size
     rng = np.random.default_rng([order.seed, order.index, 1])
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, size=3)
     table = [min(255, int(level * tint)) for tint in gain for level in range(256)]
     bank = rng.normal(0.0, order.difficulty.grain, size=(height + 32, width + 32, 3))
     grain = bank.astype(np.int16)
-    for frame in range(frames):
+    offsets = rng.integers(0, 32, size=(len(stage.camera.shake), 2))
+    for frame in wanted:
         dx, dy = stage.camera.shake[frame]
         left, top = round((MARGIN - dx) * ZOOM), round((MARGIN - dy) * ZOOM)
         picture = stage.backdrop.crop((left, top, left + width * ZOOM, top + height * ZOOM))
@@ -240,6 +239,6 @@ def _pictures(stage: Stage, order: Order, frames: int) -> Iterator[NDArray[np.ui
             _draw_stand(ink, stage.stand + stage.camera.shake[frame], ZOOM)
         draw_person(ink, stage.person, frame, ZOOM, stage.thing)
         pixels = np.asarray(picture.reduce(ZOOM).point(table), dtype=np.int16)
-        i, j = rng.integers(0, 32, size=2)
+        i, j = offsets[frame]
         noisy = pixels + grain[i : i + height, j : j + width]
         yield np.clip(noisy, 0, 255).astype(np.uint8)

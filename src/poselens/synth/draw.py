@@ -227,7 +227,7 @@ class Thing:
     focal: float
 
 
-def draw_thing(ink: Ink, thing: Thing, frame: int, zoom: float) -> None:
+def draw_thing(ink: Ink, thing: Thing, frame: int, zoom: int) -> None:
     """Draw a held object: dark rim, saturated colour, a light."""
     x, y, depth = (float(value) for value in thing.places[frame])
     x, y, radius = x * zoom, y * zoom, thing.focal * zoom * thing.radius / depth
@@ -243,7 +243,7 @@ def draw_thing(ink: Ink, thing: Thing, frame: int, zoom: float) -> None:
         disc(ink, x - 0.3 * radius, y - 0.3 * radius, 0.3 * radius, (255, 255, 255))
 
 
-def draw_person(ink: Ink, person: Puppet, frame: int, zoom: float, thing: Thing | None) -> None:
+def draw_person(ink: Ink, person: Puppet, frame: int, zoom: int, thing: Thing | None) -> None:
     """Draw a person, and the object they act with at its depth; pixels are scaled by ``zoom``."""
     places = person.places[frame] * [zoom, zoom, 1.0]
     if places[:, 2].min() < 0.3:

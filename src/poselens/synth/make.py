@@ -96,19 +96,10 @@ def make_dataset(
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when the folder cannot be written.
     """
     began = time.perf_counter()
-    setting = get_difficulty(difficulty)
-    _require("clips", clips, 1, 1_000_000)
-    _require("seed", seed, 0, 2**63 - 1)
-    for name, side in zip(("height", "width"), size, strict=True):
-        _require(name, side, 64, 2160)
-        if side % 2:
-            raise UsageError("CFG-006", f"{name} is {side}, expected an even number of pixels")
-    motions = None if motion is None else load_motions(motion)
-    classes = CLASSES if motions is None else motions.classes
-    plan = Plan(clips, seed, setting, size, motions)
+    plan = make_plan(clips, seed, difficulty, motion, size)
     parts: Counter[str] = Counter()
     frames = 0
-    with FolderWriter(out, _info(difficulty, motions)) as writer:
+    with FolderWriter(out, _info(difficulty, plan.motions)) as writer:
         folder = writer.staging / "videos"
         folder.mkdir()
         for index, (order, source, drawn) in enumerate(_draw_all(plan, folder, workers)):
@@ -131,7 +122,7 @@ def make_dataset(
             frames += drawn.pixels.shape[1]
             if progress is not None:
                 progress(index + 1, clips)
-    return Summary(clips, len(classes), frames, dict(parts), time.perf_counter() - began)
+    return Summary(clips, len(plan.classes), frames, dict(parts), time.perf_counter() - began)
 
 
 def clip_id(index: int) -> str:
@@ -162,10 +153,14 @@ class Plan:
     size: tuple[int, int]
     motions: Motions | None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their labels."""
+        return CLASSES if self.motions is None else self.motions.classes
+
     def order(self, index: int) -> tuple[Order, str]:
         """Return what to draw for one clip, and the recording it comes from."""
-        classes = CLASSES if self.motions is None else self.motions.classes
-        turn, label = divmod(index, len(classes))
+        turn, label = divmod(index, len(self.classes))
         number = ROUNDS[turn % len(ROUNDS)]
         joints, source = None, clip_id(index)
         if self.motions is not None:
@@ -174,6 +169,25 @@ class Plan:
             joints, source = self.motions.take(take), self.motions.block(take)
         order = Order(self.seed, index, label, number, self.difficulty, self.size, joints)
         return order, source
+
+
+def make_plan(
+    clips: int, seed: int, difficulty: str, motion: Path | None, size: tuple[int, int]
+) -> Plan:
+    """Check the options of a data set and open its joint file.
+
+    Raises:
+        UsageError: ``CFG-005``, ``CFG-006``.
+        SkeletonError: ``SKEL-010``, ``SKEL-011``.
+    """
+    setting = get_difficulty(difficulty)
+    _require("clips", clips, 1, 1_000_000)
+    _require("seed", seed, 0, 2**63 - 1)
+    for name, side in zip(("height", "width"), size, strict=True):
+        _require(name, side, 64, 2160)
+        if side % 2:
+            raise UsageError("CFG-006", f"{name} is {side}, expected an even number of pixels")
+    return Plan(clips, seed, setting, size, None if motion is None else load_motions(motion))
 
 
 def takes_of(motions: Motions, label: int, part: Part) -> NDArray[np.int64]:

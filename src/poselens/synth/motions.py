@@ -102,7 +102,8 @@ def load_motions(path: Path) -> Motions:
     """
     mend = "give an .npz with names, lengths, joints and xyz, or leave --motion out"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy leaves a file it opened itself open when the archive is cut short
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             names = [str(name) for name in archive["names"]]
             joints = [str(name) for name in archive["joints"]]
             lengths, xyz = archive["lengths"], archive["xyz"]

@@ -41,7 +41,7 @@ def _mute(rng: np.random.Generator) -> Colour:
     return hsv(rng.uniform(), rng.uniform(0.1, 0.6), rng.uniform(0.25, 0.9))
 
 
-def _hang(ink: Ink, width: float, floor: float, rng: np.random.Generator) -> None:
+def _hang(ink: Ink, width: int, floor: float, rng: np.random.Generator) -> None:
     """Hang a picture, a window or a board on the wall."""
     w, h = rng.uniform(0.06, 0.22) * width, rng.uniform(0.1, 0.45) * floor
     x, y = rng.uniform(0, width), rng.uniform(0.02, 0.7) * floor
@@ -58,7 +58,7 @@ def _hang(ink: Ink, width: float, floor: float, rng: np.random.Generator) -> Non
             ink.ellipse((cx - r, cy - r, cx + r, cy + r), fill=_mute(rng))
 
 
-def _stand(ink: Ink, width: float, height: float, floor: float, rng: np.random.Generator) -> None:
+def _stand(ink: Ink, width: int, height: int, floor: float, rng: np.random.Generator) -> None:
     """Stand a shelf, a box, a lamp or a plant on the floor."""
     x, foot = rng.uniform(0, width), floor + rng.uniform(0.0, 0.4) * (height - floor)
     w, h = rng.uniform(0.05, 0.16) * width, rng.uniform(0.12, 0.5) * height
@@ -96,8 +96,8 @@ def draw_backdrop(
 ) -> Image.Image:
     """Draw the room without people, ``zoom`` times the picture, with a margin on each side."""
     height, width = ((side + 2 * MARGIN) * zoom for side in camera.size)
-    behind = np.array([[[0.0, 0.0, -rng.uniform(1.5, 4.0)]]])
-    seam = float(camera.pixels(camera.metres(behind))[0, 0, 1] - camera.shake[0, 1])
+    behind = np.array([0.0, 0.0, -rng.uniform(1.5, 4.0)])
+    seam = float(camera.steady(camera.metres(behind))[1])
     floor = min(max((seam + MARGIN) * zoom, 0.25 * height), 0.95 * height)
     wall = hsv(rng.uniform(), rng.uniform(0.04, 0.32), rng.uniform(0.5, 0.95))
     ground = hsv(rng.uniform(0.0, 0.6), rng.uniform(0.08, 0.4), rng.uniform(0.3, 0.8))
