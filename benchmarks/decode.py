@@ -21,15 +21,18 @@ BOX = Box(left=420, top=0, right=1500, bottom=1080)
 
 
 def make_clip(path: Path, frames: int) -> None:
-    """Write moving texture, which costs about as much to decode as camera pictures."""
+    """Write a moving texture under fresh noise in every frame, as a camera's sensor adds."""
     draw = np.random.default_rng(0)
-    coarse = draw.integers(0, 256, (136, 242, 3), np.uint8)
-    texture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1).astype(np.int16)
-    texture = np.clip(texture + draw.integers(-12, 13, texture.shape), 0, 255).astype(np.uint8)
-    moving = (
-        np.ascontiguousarray(np.roll(texture, (3 * i, 5 * i), axis=(0, 1))[:1080, :1920])
-        for i in range(frames)
-    )
+    coarse = draw.integers(40, 216, (136, 242, 3), np.uint8)
+    texture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
+    noise = draw.normal(0, 3, (1200, 2100, 1)).round().astype(np.int8)
+
+    def picture(index: int) -> NDArray[np.uint8]:
+        shown = np.roll(texture, (3 * index, 5 * index), axis=(0, 1))[:1080, :1920]
+        top, left = draw.integers(0, (120, 180))
+        return (shown + noise[top : top + 1080, left : left + 1920]).astype(np.uint8)
+
+    moving = (picture(index) for index in range(frames))
     write_video(path, moving, fps=30, gop=250, crf=23)
 
 

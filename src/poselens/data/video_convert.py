@@ -104,7 +104,8 @@ class Converter:
         if (box.height, box.width) != (height, width):
             steps.append(("crop", f"{box.width}:{box.height}:{box.left}:{box.top}:exact=1"))
         steps.append(("scale", f"{columns}:{rows}:flags={_SCALE_FLAGS}"))
-        steps.append(("format", "pix_fmts=rgb24"))
+        # planar first: the same pixels as packed RGB in less than half the time
+        steps.append(("format", "pix_fmts=gbrp"))
         graph = Graph()
         graph.threads = 1
         source = graph.add_buffer(
