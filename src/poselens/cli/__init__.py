@@ -12,20 +12,18 @@ from collections.abc import Sequence
 import click
 import typer
 
-from poselens.cli import (
-    cost,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    fuse,
-    predict,
-    report,
-    run,
-    train,
-    weights,
-)
+from poselens.cli.cost import cost
+from poselens.cli.data import app as data
+from poselens.cli.demo import demo
+from poselens.cli.doctor import doctor
+from poselens.cli.evaluate import evaluate
+from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
+from poselens.cli.predict import predict
+from poselens.cli.report import report
+from poselens.cli.run import run
+from poselens.cli.train import app as train
+from poselens.cli.weights import app as weights
 from poselens.errors import PoselensError
 
 app = typer.Typer(
@@ -35,17 +33,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(data.app, name="data")
-app.add_typer(train.app, name="train")
-app.command("fuse")(fuse.fuse)
-app.command("evaluate")(evaluate.evaluate)
-app.command("report")(report.report)
-app.command("predict")(predict.predict)
-app.command("run")(run.run)
-app.command("cost")(cost.cost)
-app.add_typer(weights.app, name="weights")
-app.command("doctor")(doctor.doctor)
-app.command("demo")(demo.demo)
+app.add_typer(data, name="data")
+app.add_typer(train, name="train")
+app.command("fuse")(fuse)
+app.command("evaluate")(evaluate)
+app.command("report")(report)
+app.command("predict")(predict)
+app.command("run")(run)
+app.command("cost")(cost)
+app.add_typer(weights, name="weights")
+app.command("doctor")(doctor)
+app.command("demo")(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

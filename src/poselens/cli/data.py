@@ -62,7 +62,7 @@ def synth(
     """Draw a data set of people performing near-identical actions."""
     from poselens.cli.progress import bar
     from poselens.synth.make import make_dataset
-    from poselens.synth.sheet import contact_sheet
+    from poselens.synth.sheet import write_contact_sheet
 
     with bar("drawing clips", clips) as told:
         summary = make_dataset(
@@ -75,7 +75,7 @@ def synth(
             progress=lambda done, total: told(),
         )
     if sheet is not None:
-        contact_sheet(sheet, seed=seed, difficulty=difficulty)
+        write_contact_sheet(out, sheet)
     facts = {"out": str(out), "clips": clips, "seed": seed, "difficulty": difficulty}
     if as_json:
         give_json(facts | {"summary": str(summary)})

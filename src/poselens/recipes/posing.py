@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part, SkeletonInfo
@@ -12,6 +13,7 @@ from poselens.data.video import iterate_frames, probe
 from poselens.data.writer import FolderWriter
 from poselens.errors import InputError
 from poselens.pose.estimators import PoseEstimator, estimate_clip
+from poselens.types import Space
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -39,7 +41,7 @@ def with_estimated_pose(
         for clip in range(len(folder)):
             record = folder.record(clip)
             path = folder.video_path(clip)
-            joints = {}
+            joints: dict[Space, NDArray[np.float32]] = {}
             if path is not None and record.video is not None:
                 target = writer.staging / record.video
                 target.parent.mkdir(parents=True, exist_ok=True)

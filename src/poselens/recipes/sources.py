@@ -25,7 +25,7 @@ def as_folder(source: Path, made: Path) -> tuple[ClipFolder, list[str]]:
     if source.is_file() and source.suffix.lower() == ".csv":
         report = import_csv(source, made)
     elif source.is_dir():
-        report = import_class_folders(source, made, link="symlink")
+        report = import_class_folders(source, made, link="symbolic")
     else:
         raise UsageError(
             "DATA-001",

@@ -5,15 +5,14 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
 
 from poselens.checkpoint import read_tensors
 from poselens.errors import CheckpointError
 from poselens.pose.weights import WEIGHTS, locate
-from poselens.rgb.network import load_imagenet
+from poselens.rgb.network import RgbNetwork, load_imagenet
 
 
-def load_initial_weights(network: nn.Module, choice: str) -> dict[str, Any]:
+def load_initial_weights(network: RgbNetwork, choice: str) -> dict[str, Any]:
     """Load ``choice``, a name of ``poselens weights`` or a file, and report what was taken.
 
     Raises:

@@ -37,6 +37,7 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError, InputError, UsageError
 from poselens.evaluation.collect import collect_scores
 from poselens.fusion.scores import write_scores
+from poselens.rgb.network import RgbNetwork
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
 from poselens.training.initial import load_initial_weights
 from poselens.training.loop import Outcome, Plan, fit
@@ -101,7 +102,7 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     stream = _describe(folder, section)
     network = build_network(stream)
     taken = None
-    if isinstance(section, RgbSection) and section.weights is not None:
+    if isinstance(section, RgbSection) and section.weights and isinstance(network, RgbNetwork):
         taken = load_initial_weights(network, section.weights)
     network.to(device)
     config = {
