@@ -129,10 +129,11 @@ def load_motions(path: Path) -> Motions:
         raise SkeletonError("SKEL-011", message, file=path, where="xyz", mend=mend)
     named = [take for take in takes if take is not None]
     kinds = np.array([f"{take['action']}_{take['style']}" for take in named])
-    classes, labels = np.unique(kinds, return_inverse=True)
+    found, labels = np.unique(kinds, return_inverse=True)
+    classes = tuple(str(name) for name in found)
     numbers = np.array([int(take["number"]) for take in named])
     return Motions(
-        classes=tuple(str(name) for name in classes),
+        classes=classes,
         labels=labels.astype(np.int64),
         blocks=_blocks(labels, numbers, classes, path),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -141,7 +142,7 @@ def load_motions(path: Path) -> Motions:
 
 
 def _blocks(
-    labels: NDArray[np.int64], numbers: NDArray[np.int64], classes: NDArray[np.str_], path: Path
+    labels: NDArray[np.int64], numbers: NDArray[np.int64], classes: tuple[str, ...], path: Path
 ) -> NDArray[np.int64]:
     """Cut the takes of every class, in the order of their numbers, into runs."""
     blocks = np.zeros(len(labels), dtype=np.int64)
@@ -150,7 +151,7 @@ def _blocks(
         if len(takes) < 3:
             raise SkeletonError(
                 "SKEL-012",
-                f"class {str(name)!r} has {len(takes)} takes, expected at least 3",
+                f"class {name!r} has {len(takes)} takes, expected at least 3",
                 file=path,
                 mend="leave the class out of the joint file",
             )
