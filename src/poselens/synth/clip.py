@@ -88,8 +88,8 @@ class DrawnClip:
     order: Order
     subject: str
     view: str
-    pixels: Float[NDArray[np.float32], "1 t v 2"]
-    metres: Float[NDArray[np.float32], "1 t v 3"]
+    pixels: Float[np.ndarray, "1 t v 2"]
+    metres: Float[np.ndarray, "1 t v 3"]
     stage: Stage
 
     @property
@@ -181,7 +181,7 @@ def sense(
     camera: Camera,
     difficulty: Difficulty,
     rng: np.random.Generator,
-) -> tuple[Float[NDArray[np.float32], "t v 2"], Float[NDArray[np.float32], "t v 3"]]:
+) -> tuple[Float[np.ndarray, "t v 2"], Float[np.ndarray, "t v 3"]]:
     """Return joints as a depth camera would: noisy, depth more than the rest, some missing.
 
     Half of the noise wanders slowly and half is fresh in every frame. A joint is missing in both
