@@ -48,8 +48,6 @@ def centre_view(*, scale: int, size: int) -> View:
 def random_view(
     rng: np.random.Generator,
     *,
-    scale: int,
-    size: int,
     scales: Sequence[float] = (1.0, 0.875, 0.75, 0.66),
     flip: float = 0.5,
     brightness: float = 0.0,
@@ -58,10 +56,8 @@ def random_view(
 
     Args:
         rng: Source of chance; one per (seed, epoch, clip).
-        scale: Side of the resized region in pixels.
-        size: Side of the network's input in pixels.
-        scales: Sides of the inner box as shares of ``scale``; width and height are drawn apart, at
-            most one step away from each other.
+        scales: Sides of the inner box as shares of the region's; width and height are drawn
+            apart, at most one step away from each other.
         flip: Probability of mirroring.
         brightness: Largest relative change of brightness.
 
