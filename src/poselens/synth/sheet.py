@@ -124,9 +124,7 @@ def _tiles(
     return tiles
 
 
-def _square(
-    joints: Float[np.ndarray, "t v 2"], size: tuple[int, int]
-) -> tuple[int, int, int]:
+def _square(joints: Float[np.ndarray, "t v 2"], size: tuple[int, int]) -> tuple[int, int, int]:
     """Return left, top and side of a square in the picture that holds the joints with a margin."""
     low, high = np.nanmin(joints, axis=(0, 1)), np.nanmax(joints, axis=(0, 1))
     side = int(min(1.25 * float((high - low).max()), *size))
