@@ -48,7 +48,7 @@ class Camera:
 
     def pixels(self, metres: Float[np.ndarray, "t v 3"]) -> Float[np.ndarray, "t v 2"]:
         """Project points before the camera into the picture of their frame."""
-        return self.steady(metres) + self.shake[:, None]
+        return np.asarray(self.steady(metres) + self.shake[:, None])
 
 
 def draw_camera(
