@@ -14,7 +14,10 @@ def demo(
     clips: Annotated[int, typer.Option(min=128, help="Clips to draw.")] = 480,
     seed: Annotated[int, typer.Option(help="Seed of the drawn data set.")] = 0,
 ) -> int:
-    """Draw clips, train both branches, fuse, evaluate, predict one held-out clip, report."""
+    """Show all of it on clips drawn here.
+
+    Draws clips, trains both branches, fuses, evaluates, predicts one held-out clip, reports.
+    """
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
     from poselens.recipes import load

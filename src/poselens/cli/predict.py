@@ -1,14 +1,11 @@
 """``poselens predict``: videos in, labels, scores and labelled videos out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from poselens.cli.output import Device, Json, give_json, give_table, percent, tell
-
-if TYPE_CHECKING:
-    pass
 
 
 def predict(
@@ -28,7 +25,11 @@ def predict(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Recognise the action in each video; one table, one JSON and one labelled video per clip."""
+    """Recognise the action in videos.
+
+    Writes one table, one JSON and a labelled video per clip. Exit code 1 when some clips failed, 3
+    when all did.
+    """
     from poselens.recognition.pose import choose_estimator
     from poselens.recognition.predicting import predict_clips
     from poselens.recognition.recognizer import Recognizer

@@ -21,7 +21,10 @@ def report(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Evaluate and write a report: results, curves, confusions, costs, commands."""
+    """Write one HTML page about a bundle.
+
+    It shows results, curves, confusions, costs and the commands that made it.
+    """
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder

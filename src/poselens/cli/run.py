@@ -27,7 +27,11 @@ def run(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Import, estimate poses where missing, split, train, fuse, evaluate, report; resumable."""
+    """Go from videos to a bundle and a report.
+
+    Imports, estimates poses where missing, splits, trains, fuses, evaluates and reports. A run that
+    was stopped goes on with the same command.
+    """
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
     from poselens.recipes import load
