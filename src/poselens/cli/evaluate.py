@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from poselens.cli.output import Device, Json, give_json, give_table, percent, tell, with_interval
+from poselens.cli.output import Device, Json, give_json, give_results, tell
 
 
 def evaluate(
@@ -36,20 +36,7 @@ def evaluate(
     if as_json:
         give_json(facts)
         return exit_code
-    give_table(
-        f"{data.info.name}, {protocol}, {part}: {result.fused.n} clips, 1 view",
-        ["stream", "Top-1 % [95 %]", "mean class %", "n"],
-        [
-            [
-                e.stream,
-                with_interval(e.top1, e.as_dict()["interval"]),
-                percent(e.mean_class),
-                str(e.n),
-            ]
-            for e in [*result.streams, result.fused]
-            if e is result.fused or len(result.streams) > 1
-        ],
-    )
+    give_results(f"{data.info.name}, {protocol}", result)
     tell(f"selection: {bundle.selection}")
     tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
     for clip, reason in list(result.skipped.items())[:10]:

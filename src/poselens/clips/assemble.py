@@ -129,12 +129,13 @@ def video_source(
 
 
 def read_video(
-    source: VideoSource, settings: RgbInput, wanted: NDArray[np.int64]
+    source: VideoSource, settings: RgbInput, wanted: Sequence[int] | NDArray[np.int64]
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Decode the wanted frames of a clip, cut to its region and resized to ``scale``."""
     frames = read_frames(
         source.path,
-        (wanted + source.first_frame).tolist(),
+        [int(frame) for frame in wanted],
+        first_frame=source.first_frame,
         box=source.region.box,
         size=(settings.scale, settings.scale),
     )
