@@ -88,3 +88,23 @@ def test_an_unusable_joint_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(SkeletonError, match="not a joint file"):
         make_dataset(tmp_path / "set", clips=1, seed=0, motion=text)
     assert list(tmp_path.iterdir()) == [text]
+
+
+def test_recorded_takes_drive_the_bodies_and_never_cross_parts(tmp_path: Path) -> None:
+    names = [f"set_{action}_calm_{i}" for action in ("walk", "jump") for i in range(9)]
+    joints = ["Hips", "Neck", "Head"]
+    for side in "LR":
+        limbs = ("UpperArm", "LowerArm", "Hand", "UpperLeg", "LowerLeg", "Foot", "Toes")
+        joints += [f"{limb}_{side}" for limb in limbs]
+    xyz = np.random.default_rng(0).normal(90.0, 30.0, size=(18 * 5, 17, 3)).astype(np.float16)
+    motion = tmp_path / "motion.npz"
+    np.savez(motion, names=names, lengths=np.full(18, 5), joints=joints, xyz=xyz)
+    summary = make_dataset(tmp_path / "set", clips=16, seed=0, motion=motion, workers=1)
+    folder = open_folder(tmp_path / "set")
+    assert folder.info.classes == ["jump_calm", "walk_calm"]
+    assert summary.frames == 16 * 4
+    sources = folder.column("source")
+    parts = [
+        set(sources[folder.indices("cross-subject", part)]) for part in ("train", "val", "test")
+    ]
+    assert len(set.union(*parts)) == sum(len(names) for names in parts)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from poselens.data.info import ClipRecord, DatasetInfo, Part, ProtocolInfo, SkeletonInfo
 from poselens.data.video import write_video
 from poselens.data.writer import FolderWriter
-from poselens.errors import SkeletonError, UsageError
+from poselens.errors import UsageError
 from poselens.synth.actions import CLASSES, MIRROR
 from poselens.synth.clip import FPS, Order, draw_clip
 from poselens.synth.difficulty import Difficulty, get_difficulty
-from poselens.synth.motions import BLOCK, Motions, load_motions
+from poselens.synth.motions import Motions, load_motions
 
 PROTOCOL = "cross-subject"
 ROUNDS = (1, 7, 6, 2, 3, 8, 4, 5)
@@ -178,7 +178,7 @@ def make_plan(
 
     Raises:
         UsageError: ``CFG-005``, ``CFG-006``.
-        SkeletonError: ``SKEL-010``, ``SKEL-011``.
+        SkeletonError: ``SKEL-010`` to ``SKEL-012``.
     """
     setting = get_difficulty(difficulty)
     _require("clips", clips, 1, 1_000_000)
@@ -194,26 +194,16 @@ def takes_of(motions: Motions, label: int, part: Part) -> NDArray[np.int64]:
     """Return the takes of a class that a part may use.
 
     Blocks of neighbouring takes stay together: about 60 % of the blocks train, 15 % validate, the
-    last ones test.
-
-    Raises:
-        SkeletonError: ``SKEL-012`` for a class of fewer than three blocks' worth of takes.
+    last ones test, and every part has one at least.
     """
     takes = np.flatnonzero(motions.labels == label)
-    takes = takes[np.argsort(motions.numbers[takes], kind="stable")]
-    if len(takes) < 3:
-        raise SkeletonError(
-            "SKEL-012",
-            f"class {motions.classes[label]!r} has {len(takes)} takes, expected at least 3",
-            mend="leave the class out of the joint file",
-        )
-    blocks = -(-len(takes) // min(BLOCK, len(takes) // 3))
-    train = max(1, round(0.6 * blocks))
-    val = max(1, round(0.15 * blocks))
-    bounds = {"train": (0, train), "val": (train, train + val), "test": (train + val, blocks)}
+    block = motions.blocks[takes]
+    count = int(block.max()) + 1
+    train = min(max(1, round(0.6 * count)), count - 2)
+    val = min(max(1, round(0.15 * count)), count - train - 1)
+    bounds = {"train": (0, train), "val": (train, train + val), "test": (train + val, count)}
     low, high = bounds[part]
-    per = min(BLOCK, len(takes) // 3)
-    return np.asarray(takes[low * per : high * per])
+    return np.asarray(takes[(block >= low) & (block < high)])
 
 
 def _draw_all(plan: Plan, folder: Path, workers: int | None) -> Iterator[tuple[Order, str, _Drawn]]:

@@ -25,7 +25,8 @@ LONGEST = 96
 """Frames at 24 a second: longer takes are cut to their middle."""
 
 BLOCK = 8
-"""Takes with neighbouring numbers come from one session: so many always stay in one part."""
+"""Takes with neighbouring numbers come from one session: so many stay in one part, fewer in classes
+of less than three times as many."""
 
 _TAKE = re.compile(r"^[^_]+_(?P<action>[^_]+)_(?P<style>[^_]+)_(?P<number>\d+)$")
 
@@ -56,20 +57,20 @@ class Motions:
     Attributes:
         classes: ``ACTION_STYLE`` in alphabetical order.
         labels: ``(n,)`` class of every take.
-        numbers: ``(n,)`` number of every take within its class.
+        blocks: ``(n,)`` run of neighbouring takes within the class, from 0, at least three a class.
         offsets: ``(n + 1,)`` first frame of every take, and the end.
         xyz: ``(frames, 17, 3)`` centimetres, in the order of the figure's joints.
     """
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    blocks: NDArray[np.int64]
     offsets: NDArray[np.int64]
     xyz: NDArray[np.float16]
 
     def block(self, index: int) -> str:
         """Return the name of the run of neighbouring takes that a take belongs to."""
-        return f"{self.classes[self.labels[index]]}-{self.numbers[index] // BLOCK:03d}"
+        return f"{self.classes[self.labels[index]]}-{self.blocks[index]:03d}"
 
     def take(self, index: int) -> Float[NDArray[np.float32], "t 17 3"]:
         """Return one take in metres at 24 frames a second, on the spot.
@@ -98,7 +99,7 @@ def load_motions(path: Path) -> Motions:
 
     Raises:
         SkeletonError: ``SKEL-010`` for a file that is no such archive, ``SKEL-011`` for joints,
-            names or lengths that do not fit.
+            names or lengths that do not fit, ``SKEL-012`` for a class of less than three takes.
     """
     mend = "give an .npz with names, lengths, joints and xyz, or leave --motion out"
     try:
@@ -126,16 +127,37 @@ def load_motions(path: Path) -> Motions:
             f"from {len(lengths)} lengths and {len(names)} names"
         )
         raise SkeletonError("SKEL-011", message, file=path, where="xyz", mend=mend)
-    kinds = [f"{take['action']}_{take['style']}" for take in takes if take is not None]
-    classes = tuple(sorted(set(kinds)))
-    index = {name: position for position, name in enumerate(classes)}
+    named = [take for take in takes if take is not None]
+    kinds = np.array([f"{take['action']}_{take['style']}" for take in named])
+    found, labels = np.unique(kinds, return_inverse=True)
+    classes = tuple(str(name) for name in found)
+    numbers = np.array([int(take["number"]) for take in named])
     return Motions(
         classes=classes,
-        labels=np.array([index[kind] for kind in kinds], dtype=np.int64),
-        numbers=np.array([int(take["number"]) for take in takes if take is not None]),
+        labels=labels.astype(np.int64),
+        blocks=_blocks(labels, numbers, classes, path),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         xyz=xyz[:, [joints.index(recorded) for recorded in wanted]],
     )
+
+
+def _blocks(
+    labels: NDArray[np.int64], numbers: NDArray[np.int64], classes: tuple[str, ...], path: Path
+) -> NDArray[np.int64]:
+    """Cut the takes of every class, in the order of their numbers, into runs."""
+    blocks = np.zeros(len(labels), dtype=np.int64)
+    for label, name in enumerate(classes):
+        takes = np.flatnonzero(labels == label)
+        if len(takes) < 3:
+            raise SkeletonError(
+                "SKEL-012",
+                f"class {name!r} has {len(takes)} takes, expected at least 3",
+                file=path,
+                mend="leave the class out of the joint file",
+            )
+        takes = takes[np.argsort(numbers[takes], kind="stable")]
+        blocks[takes] = np.arange(len(takes)) // min(BLOCK, len(takes) // 3)
+    return blocks
 
 
 def _lengths(body: Body) -> dict[str, float]:
