@@ -99,7 +99,7 @@ def video_source(
 
     Raises:
         VideoError: As ``poselens.data.video``.
-        AnnotationError: ``DATA-020`` when start and end lie outside the video.
+        AnnotationError: ``DATA-030`` when start and end lie outside the video.
     """
     facts = probe(path)
     total = count_frames(path)
@@ -107,7 +107,7 @@ def video_source(
     last = total if end_s is None else min(round(end_s * facts.fps), total)
     if last <= first:
         raise AnnotationError(
-            "DATA-020",
+            "DATA-030",
             f"the clip covers frames {first} to {last} of {total}",
             file=path,
             mend="correct start_s and end_s in clips.csv",
@@ -247,7 +247,7 @@ class RgbClips(Dataset[Sample | SkippedClip]):
         if self._cache is not None:
             if clip not in self._cache:
                 reason = self._cache.skipped.get(clip, "not in the cache")
-                raise AnnotationError("DATA-021", reason)
+                raise AnnotationError("DATA-031", reason)
             wanted = choose_frames(self._cache.frames(clip), self._settings, rng)
             pixels = self._cache.read(clip, wanted)
         else:
@@ -269,7 +269,7 @@ class RgbClips(Dataset[Sample | SkippedClip]):
         record = self._folder.record(clip)
         path = self._folder.video_path(clip)
         if path is None:
-            raise AnnotationError("DATA-022", "the clip has no video", where=record.id)
+            raise AnnotationError("DATA-032", "the clip has no video", where=record.id)
         return video_source(
             path,
             self._folder.skeleton(clip, "pixels"),

@@ -161,12 +161,12 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        UsageError: ``CFG-005`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
+        UsageError: ``CFG-015`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise UsageError("CFG-005", f"cannot read the recipe: {fault}", file=path) from fault
+        raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
 
 
@@ -174,7 +174,8 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
     """Return ``section`` with ``key.sub=value`` settings applied; values are read as YAML.
 
     Raises:
-        UsageError: ``CFG-006`` without ``=``; ``CFG-001``, ``CFG-002`` as :func:`parse`.
+        UsageError: ``CFG-006`` without ``=``, or for a value that is not YAML; ``CFG-001``,
+            ``CFG-002`` as :func:`parse`.
     """
     content = section.model_dump()
     for setting in settings:
@@ -188,7 +189,10 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
             if not isinstance(below, dict):
                 raise UsageError("CFG-006", f"--set {key}: {parent!r} holds a value, not keys")
             branch = below
-        branch[last] = yaml.safe_load(value)
+        try:
+            branch[last] = yaml.safe_load(value)
+        except yaml.YAMLError as fault:
+            raise UsageError("CFG-006", f"--set {key}: {value!r} is not YAML") from fault
     return parse(type(section), content, file="--set")
 
 

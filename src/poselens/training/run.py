@@ -34,7 +34,7 @@ from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.regions import cached_regions
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.data.folder import ClipFolder
-from poselens.errors import AnnotationError, InputError, UsageError
+from poselens.errors import AnnotationError, CheckpointError, InputError, UsageError
 from poselens.evaluation.collect import collect_scores
 from poselens.fusion.scores import write_scores
 from poselens.rgb.network import RgbNetwork
@@ -93,28 +93,25 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         CheckpointError: ``CKPT-011`` resumed with another recipe or data.
     """
     settings = section.training
+    device = choose_device(request.device)
+    stream = _describe(folder, section)
+    parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
+    names = {"recipe": request.recipe, "branch": stream.branch, "protocol": request.protocol}
+    config = {**names, **section.model_dump(mode="json")}
+    digest = _digest(config, folder)
     _claim(request)
-    finished = _already_finished(request)
+    finished = _already_finished(request, digest)
     if finished is not None:
         return finished
-    device = choose_device(request.device)
     torch.manual_seed(settings.seed)
-    stream = _describe(folder, section)
     network = build_network(stream)
     taken = None
     if isinstance(section, RgbSection) and section.weights and isinstance(network, RgbNetwork):
         taken = load_initial_weights(network, section.weights)
     network.to(device)
-    config = {
-        "recipe": request.recipe,
-        "branch": stream.branch,
-        "protocol": request.protocol,
-        **section.model_dump(mode="json"),
-    }
     write_bytes(request.out / "config.yaml", to_yaml(config))
-    parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
     samples = _Samples(folder, section, stream, parts)
-    outcome = _fit(network, section, samples, device, request, _digest(config, folder))
+    outcome = _fit(network, section, samples, device, request, digest)
     _require_readable(samples, outcome.progress, settings.max_bad)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})
@@ -123,6 +120,7 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         "poselens": poselens.__version__,
         "stream": stream.model_dump(mode="json"),
         "recipe": request.recipe,
+        "digest": digest,
         "data": {
             "name": folder.info.name,
             "protocol": request.protocol,
@@ -166,12 +164,22 @@ def _claim(request: Request) -> None:
     os.unlink(out / ".writable")
 
 
-def _already_finished(request: Request) -> Finished | None:
+def _already_finished(request: Request, digest: str) -> Finished | None:
+    """Return what a finished run said of itself, if it is the run that is asked for."""
     try:
         facts = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return Finished(0, facts) if facts.get("complete") else None
+    if not facts.get("complete"):
+        return None
+    if facts.get("digest", digest) != digest:
+        raise CheckpointError(
+            "CKPT-011",
+            "the recipe, the data or the protocol changed since this run was finished",
+            file=request.out,
+            mend="undo the change, or start anew with another --out",
+        )
+    return Finished(0, facts)
 
 
 def _describe(
