@@ -45,7 +45,7 @@ def write_labelled_video(
     size = (max(1, round(facts.height * shrink)), max(1, round(facts.width * shrink)))
     curves = {name: [each.scores.get(name, 0.0) for each in course] for name in result.scores}
     layout = None if result.joints is None else get_layout(result.joints.layout)
-    caption = f"{Path(result.clip).name}\n{result.label or 'nobody found'}"
+    caption = f"{Path(result.clip).name}\nresult: {result.label or 'nobody found'}"
 
     def drawn() -> Iterator[NDArray[np.uint8]]:
         frames = iterate_frames(

@@ -19,7 +19,7 @@ Origin = Literal["given", "estimated", "none"]
 SHORT_CLIP = 8
 """Clips of fewer frames repeat some of them in the network's eight segments."""
 
-_WHOLE = 0.98  # share of the promised frames from which a video counts as complete
+_MISSING = 0.02  # share of the promised frames that may lack without a word
 _LENGTHS_DIFFER = 0.02
 
 
@@ -107,8 +107,10 @@ def _findings(
 ) -> Sequence[str]:
     """Say what a reader of the result has to know about the clip."""
     notes = []
-    promised = source.promised or _promised_by_time(source)
-    if promised is not None and source.frames < _WHOLE * promised:
+    promised, rounding = source.promised, 0
+    if promised is None:
+        promised, rounding = _promised_by_time(source), 2
+    if promised is not None and promised - source.frames > max(rounding, _MISSING * promised):
         notes.append(f"the file holds {source.frames} of {promised} promised frames")
     if looked and source.region.reason != "skeleton":
         notes.append(f"the whole frame was looked at ({source.region.reason})")
