@@ -18,7 +18,7 @@ from poselens.data.video import write_video
 from poselens.recipes import load
 from poselens.recipes.fusing import fuse_runs
 from poselens.synth.make import PROTOCOL, make_dataset
-from poselens.training.config import override
+from poselens.training.config import FusionSection, Recipe, override
 from poselens.training.run import Request, train
 from poselens.types import Skeleton
 
@@ -141,3 +141,14 @@ def _make_bad(drawn: Drawn) -> None:
     write_skeleton(drawn.bad("kinect.npz"), {"metres": other})
     flat = Skeleton(np.ones((1, 20, 17, 2), np.float32), "coco-17", "metres")
     write_skeleton(drawn.bad("flat.npz"), {"metres": flat})
+
+
+def small_recipe() -> Recipe:
+    """Return the recipe ``tiny``, as small as the drawn runs."""
+    tiny = load("tiny")
+    small = {
+        "rgb": override(tiny.rgb, SMALL_RGB),
+        "skeleton": override(tiny.skeleton, SMALL_SKELETON),
+        "fusion": FusionSection(weights="paper"),
+    }
+    return tiny.model_copy(update=small)
