@@ -78,8 +78,8 @@ class SkeletonInput(_Settings):
 
     space: Space = "metres"
     """Which skeletons of the data set: ``metres`` or ``pixels``."""
-    stream: str = "joint"
-    """``joint``, ``bone``, ``joint-motion`` or ``bone-motion``."""
+    stream: Literal["joint", "bone", "joint-motion", "bone-motion"] = "joint"
+    """What is looked at; also the stream's name, and that of its file in a bundle."""
     window: int = Field(64, ge=4)
     """Frames after resampling."""
     sample: Sampling = "crop"

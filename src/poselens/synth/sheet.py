@@ -57,7 +57,7 @@ def draw_contact_sheet(
         tile: Side of a frame, pixels.
 
     Raises:
-        UsageError: ``CFG-005`` for an unknown difficulty.
+        UsageError: ``CFG-013`` for an unknown difficulty.
     """
     setting = get_difficulty(difficulty)
     rows = []
