@@ -83,5 +83,5 @@ def _require_sound(logits: Tensor, ids: Sequence[str], classes: Sequence[str], s
         raise NumericFault(
             "EVAL-005",
             f"stream {stream!r} gives scores that are not finite for {len(named)} clips: {shown}",
-            mend="look at these clips and at the training log; try without --amp",
+            mend="look at these clips and at the training log; try training.amp=off",
         )
