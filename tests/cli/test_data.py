@@ -1,6 +1,9 @@
 import shutil
+from functools import partial
 
 import pytest
+
+from poselens.synth.make import make_dataset
 
 
 @pytest.fixture
@@ -38,7 +41,8 @@ def test_nothing_to_import_is_exit_3(poselens, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-def test_a_drawn_set_and_its_sheet(poselens, tmp_path):
+def test_a_drawn_set_and_its_sheet(poselens, tmp_path, monkeypatch):
+    monkeypatch.setattr("poselens.synth.make.make_dataset", partial(make_dataset, size=(64, 64)))
     words = ["data", "synth", "--out", tmp_path / "d", "--clips", 16, "--difficulty", "easy"]
     answer = poselens(*words, "--workers", 1, "--sheet", tmp_path / "sheet.png", "--json")
     assert answer.code == 0
