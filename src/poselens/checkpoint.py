@@ -2,9 +2,11 @@
 
 Every file is written beside its target under a temporary name, flushed to the disk and renamed, and
 the folder is flushed after it, so a reader finds the old file or the new one and nothing between.
+Tensors carry a checksum.
 """
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -14,12 +16,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from poselens.errors import CheckpointError, EnvironmentFault
 
 TEMPORARY_PREFIX = ".poselens-"
+_ABOUT = "poselens"
 
 
 def write_atomically(path: Path, write: Callable[[int], None]) -> None:
@@ -47,10 +50,13 @@ def write_atomically(path: Path, write: Callable[[int], None]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as fault:
+    except BaseException as fault:
+        # a second Ctrl-C may come here too, and must not leave the temporary file either
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise _disk_fault(fault, path) from fault
+        if isinstance(fault, OSError):
+            raise _disk_fault(fault, path) from fault
+        raise
 
 
 def make_folder(folder: Path) -> None:
@@ -100,21 +106,36 @@ def write_tensors(
 ) -> None:
     """Write named tensors, and facts that must never part from them, as one safetensors file."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = None if facts is None else {"facts": json.dumps(facts)}
-    write_bytes(path, save(contiguous, metadata=metadata))
+    about: dict[str, Any] = {"sha256": _checksum(contiguous)}
+    if facts is not None:
+        about["facts"] = facts
+    # one entry: safetensors writes several in an order that changes from process to process
+    write_bytes(path, save(contiguous, metadata={_ABOUT: json.dumps(about)}))
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of contiguous CPU tensors and their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        CheckpointError: ``CKPT-001`` missing, ``CKPT-002`` not a JSON object.
+        CheckpointError: ``CKPT-001`` missing or unreadable, ``CKPT-002`` not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
         raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
-    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+    except OSError as fault:
+        raise CheckpointError("CKPT-001", f"cannot read: {fault.strerror}", file=path) from fault
+    except (ValueError, RecursionError) as fault:
         raise CheckpointError("CKPT-002", f"not valid JSON: {fault}", file=path) from fault
     if not isinstance(content, dict):
         raise CheckpointError("CKPT-002", "expected a JSON object", file=path)
@@ -127,35 +148,39 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: ``CKPT-001`` missing, ``CKPT-003`` damaged or not safetensors.
     """
-    try:
-        return load_file(path, device="cpu")
-    except FileNotFoundError as fault:
-        raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
-    except (SafetensorError, OSError) as fault:
-        raise CheckpointError(
-            "CKPT-003",
-            "damaged, cut short or not a safetensors file",
-            file=path,
-            mend="use another checkpoint, or copy the file again",
-        ) from fault
+    return read_tensors_and_facts(path)[0]
 
 
 def read_tensors_and_facts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote with ``facts``.
+    """Read what :func:`write_tensors` wrote with ``facts``; files of others have none.
 
     Raises:
         CheckpointError: As :func:`read_tensors`; ``CKPT-002`` where the facts are not JSON.
     """
-    tensors = read_tensors(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
     try:
-        facts = json.loads(metadata.get("facts", "{}"))
-    except json.JSONDecodeError as fault:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as fault:
+        raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
+    except (SafetensorError, OSError) as fault:
+        raise _damaged("damaged, cut short or not a safetensors file", path) from fault
+    try:
+        about = json.loads(metadata.get(_ABOUT, "{}"))
+        facts = dict(about.get("facts", {}))
+    except (ValueError, TypeError, AttributeError, RecursionError) as fault:
         raise CheckpointError(
             "CKPT-002", f"facts are not valid JSON: {fault}", file=path
         ) from fault
+    if "sha256" in about and about["sha256"] != _checksum(tensors):
+        raise _damaged("damaged: the checksum differs", path)
     return tensors, facts
+
+
+def _damaged(message: str, path: Path) -> CheckpointError:
+    return CheckpointError(
+        "CKPT-003", message, file=path, mend="use another checkpoint, or copy the file again"
+    )
 
 
 def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, file: Path) -> None:

@@ -9,7 +9,8 @@
     |   |-- SkeletonError
     |   `-- AnnotationError
     |-- CheckpointError           4    weights, run or bundle that cannot be used
-    `-- EnvironmentFault          5    disk, permission, memory, device
+    |-- EnvironmentFault          5    disk, permission, memory, device
+    `-- NumericFault              1    numbers that are no longer finite
 
 A message says what is wrong (found and expected), ``where`` says in which file and place,
 ``mend`` says what to do. Codes such as ``VID-002`` are stable (``docs/reference/errors.md``).
@@ -111,3 +112,9 @@ class EnvironmentFault(PoselensError):
     """Disk, permission, memory or device: the machine, not the data."""
 
     exit_code = 5
+
+
+class NumericFault(PoselensError):
+    """A loss, gradient, weight or score that is not finite; what was saved before is sound."""
+
+    exit_code = 1

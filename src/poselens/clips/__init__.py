@@ -1,6 +1,7 @@
 """From a raw sample to network input. Sections 3 and 3.1.
 
 In order of the data's passage: ``segments`` (which frames), ``crop`` (which region, Eq. 1-2),
-``augment`` (pixels and joints together), ``cache`` (regions decoded once), ``assemble`` (samples
-and batches), ``stream`` (one stream's network and input, made from their description).
+``augment`` (pixels and joints together), ``cache`` (regions decoded once), ``assemble`` (samples),
+``batches`` (samples in order, on a device), ``stream`` (one stream's network and input, made from
+their description).
 """

@@ -1,10 +1,9 @@
-"""Samples and batches: from a clip of a data set folder to tensors on a device.
+"""Samples: from a clip of a data set folder to the tensors of one network.
 
 What a sample looks like is a function of (seed, epoch, repeat, clip) alone, whatever the number of
 worker processes. A clip that cannot be read becomes a :class:`SkippedClip`, never another clip.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,16 +14,22 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from poselens.clips.augment import View, apply_to_pixels, centre_view, random_view
+from poselens.clips.augment import (
+    View,
+    apply_to_pixels,
+    centre_view,
+    random_view,
+    without_background,
+)
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
 from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonAugment, SkeletonInput
 from poselens.data.folder import ClipFolder
 from poselens.data.video import count_frames, probe, read_frames
-from poselens.errors import AnnotationError, InputError, SkeletonError
+from poselens.errors import AnnotationError, InputError, PoselensError, SkeletonError
 from poselens.pose.layouts import get_layout
 from poselens.skeleton.prepare import prepare
 from poselens.skeleton.streams import stream
@@ -32,10 +37,6 @@ from poselens.types import Skeleton
 
 Key = tuple[int, int, int]
 """(epoch, repeat, clip position): with the seed, all that a sample depends on."""
-
-# mean and standard deviation of ImageNet's red, green and blue, in units of 255
-_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1) * 255
-_DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class SkippedClip:
 
     id: str
     reason: str
+
+
+Item = Sample | SkippedClip | PoselensError
+"""What comes of a key. An error is handed on as it is: torch cannot raise it across processes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def video_source(
 
     Raises:
         VideoError: As ``poselens.data.video``.
-        AnnotationError: ``DATA-030`` when start and end lie outside the video.
+        AnnotationError: ``DATA-025`` when start and end lie outside the video.
     """
     facts = probe(path)
     total = count_frames(path)
@@ -107,7 +112,7 @@ def video_source(
     last = total if end_s is None else min(round(end_s * facts.fps), total)
     if last <= first:
         raise AnnotationError(
-            "DATA-030",
+            "DATA-025",
             f"the clip covers frames {first} to {last} of {total}",
             file=path,
             mend="correct start_s and end_s in clips.csv",
@@ -129,13 +134,12 @@ def video_source(
 
 
 def read_video(
-    source: VideoSource, settings: RgbInput, wanted: Sequence[int] | NDArray[np.int64]
+    source: VideoSource, settings: RgbInput, wanted: NDArray[np.int64]
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Decode the wanted frames of a clip, cut to its region and resized to ``scale``."""
     frames = read_frames(
         source.path,
-        [int(frame) for frame in wanted],
-        first_frame=source.first_frame,
+        (wanted + source.first_frame).tolist(),
         box=source.region.box,
         size=(settings.scale, settings.scale),
     )
@@ -149,10 +153,10 @@ def rgb_input(
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
     cut = apply_to_pixels(tensor, view, size=settings.size)
     per = len(cut) // settings.segments
-    if per == 1:
-        return cut
-    snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
-    return snippets.mean(1).round().to(torch.uint8)
+    if per > 1:
+        snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
+        cut = snippets.mean(1).round().to(torch.uint8)
+    return without_background(cut) if settings.background == "subtract" else cut
 
 
 def choose_frames(
@@ -194,7 +198,7 @@ def mirrored_label(folder: ClipFolder, label: int) -> int | None:
     return None if other is None else folder.info.classes.index(other)
 
 
-class RgbClips(Dataset[Sample | SkippedClip]):
+class RgbClips(Dataset[Item]):
     """RGB samples of a data set folder.
 
     Args:
@@ -221,13 +225,25 @@ class RgbClips(Dataset[Sample | SkippedClip]):
         self._cache = cache
         self._source = lru_cache(maxsize=4096)(self._find_source)
 
-    def __getitem__(self, key: Key) -> Sample | SkippedClip:
+    def __getstate__(self) -> dict[str, Any]:
+        # a wrapped method travels to a worker process as the bare function
+        return {name: value for name, value in self.__dict__.items() if name != "_source"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._source = lru_cache(maxsize=4096)(self._find_source)
+
+    def __getitem__(self, key: Key) -> Item:
         clip = key[2]
         identity = str(self._folder.ids[clip])
+        if self._cache is not None and clip in self._cache.skipped:
+            return SkippedClip(identity, self._cache.skipped[clip])
         try:
             return self._sample(key, identity)
         except InputError as fault:
             return SkippedClip(identity, f"{fault.code} {fault}")
+        except PoselensError as fault:
+            return fault
 
     def _sample(self, key: Key, identity: str) -> Sample:
         clip, label = key[2], int(self._folder.labels[key[2]])
@@ -237,17 +253,13 @@ class RgbClips(Dataset[Sample | SkippedClip]):
             other = mirrored_label(self._folder, label) if label >= 0 else None
             view = random_view(
                 rng,
-                scale=self._settings.scale,
-                size=self._settings.size,
                 scales=self._augment.scales,
                 flip=0.0 if other is None else self._augment.flip,
                 brightness=self._augment.brightness,
+                colour=self._augment.colour,
             )
             label = other if view.flipped and other is not None else label
         if self._cache is not None:
-            if clip not in self._cache:
-                reason = self._cache.skipped.get(clip, "not in the cache")
-                raise AnnotationError("DATA-031", reason)
             wanted = choose_frames(self._cache.frames(clip), self._settings, rng)
             pixels = self._cache.read(clip, wanted)
         else:
@@ -269,7 +281,7 @@ class RgbClips(Dataset[Sample | SkippedClip]):
         record = self._folder.record(clip)
         path = self._folder.video_path(clip)
         if path is None:
-            raise AnnotationError("DATA-032", "the clip has no video", where=record.id)
+            raise AnnotationError("DATA-026", "the clip has no video", where=record.id)
         return video_source(
             path,
             self._folder.skeleton(clip, "pixels"),
@@ -279,7 +291,7 @@ class RgbClips(Dataset[Sample | SkippedClip]):
         )
 
 
-class SkeletonClips(Dataset[Sample | SkippedClip]):
+class SkeletonClips(Dataset[Item]):
     """Skeleton samples of a data set folder.
 
     Args:
@@ -302,7 +314,7 @@ class SkeletonClips(Dataset[Sample | SkippedClip]):
         self._augment = augment
         self._seed = seed
 
-    def __getitem__(self, key: Key) -> Sample | SkippedClip:
+    def __getitem__(self, key: Key) -> Item:
         clip = key[2]
         identity = str(self._folder.ids[clip])
         label = int(self._folder.labels[clip])
@@ -319,82 +331,6 @@ class SkeletonClips(Dataset[Sample | SkippedClip]):
             inputs = skeleton_input(skeleton, self._settings, self._augment, rng, mirrored=mirrored)
         except InputError as fault:
             return SkippedClip(identity, f"{fault.code} {fault}")
+        except PoselensError as fault:
+            return fault
         return Sample((inputs,), label, clip, identity)
-
-
-def collate(samples: Sequence[Sample | SkippedClip]) -> dict[str, Any]:
-    """Stack samples to a batch; skipped clips go beside it."""
-    good = [sample for sample in samples if isinstance(sample, Sample)]
-    inputs = tuple(torch.stack(tensors) for tensors in zip(*(s.inputs for s in good), strict=True))
-    return {
-        "inputs": inputs,
-        "label": torch.tensor([s.label for s in good], dtype=torch.int64),
-        "index": torch.tensor([s.clip for s in good], dtype=torch.int64),
-        "id": [s.id for s in good],
-        "skipped": [sample for sample in samples if isinstance(sample, SkippedClip)],
-    }
-
-
-class EpochBatches:
-    """Yields the keys of each batch that remains at a position of training.
-
-    Args:
-        clips: Positions in the data set.
-        batch_size: Keys per batch; the last batch of an epoch may be smaller.
-        seed: Seed of the order.
-        repeats: How often each clip occurs in an epoch.
-        shuffle: Off for evaluation.
-    """
-
-    def __init__(
-        self,
-        clips: Sequence[int] | NDArray[np.int64],
-        *,
-        batch_size: int,
-        seed: int = 0,
-        repeats: int = 1,
-        shuffle: bool = True,
-    ) -> None:
-        self._keys = [(r, int(clip)) for r in range(repeats) for clip in clips]
-        self._batch_size = batch_size
-        self._seed = seed
-        self._shuffle = shuffle
-        self.epoch = 0
-        self.first_step = 0
-
-    def __len__(self) -> int:
-        return -(-len(self._keys) // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        order = np.arange(len(self._keys))
-        if self._shuffle:
-            np.random.default_rng((self._seed, self.epoch)).shuffle(order)
-        for step in range(self.first_step, len(self)):
-            chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield [(self.epoch, *self._keys[position]) for position in chosen]
-
-
-def make_loader(
-    clips: RgbClips | SkeletonClips, batches: EpochBatches, *, workers: int
-) -> DataLoader[Sample | SkippedClip]:
-    """Return a loader whose workers live as long as it does."""
-    return DataLoader(
-        clips,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=collate,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move a batch; pictures in uint8 become floats of zero mean and unit deviation there."""
-    inputs = []
-    for tensor in batch["inputs"]:
-        moved = tensor.to(device, non_blocking=True)
-        if moved.dtype == torch.uint8:
-            moved = (moved.float() - _MEAN.to(device)) / _DEVIATION.to(device)
-        inputs.append(moved)
-    label = batch["label"].to(device, non_blocking=True)
-    return {**batch, "inputs": tuple(inputs), "label": label}

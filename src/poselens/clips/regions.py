@@ -1,5 +1,6 @@
 """The cache of a data set folder's regions, built on first use with progress."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from poselens.clips.assemble import RgbClips
 from poselens.clips.cache import FrameCache, build_cache, cache_folder
 from poselens.clips.stream import RgbInput
 from poselens.data.folder import ClipFolder, open_folder
+from poselens.errors import InputError
 
 _REGION_FIELDS = {"crop", "margin", "square", "percentile", "scale"}
 
@@ -28,6 +30,7 @@ def cached_regions(
     facts: dict[str, object] = {
         "fingerprint": folder.fingerprint(),
         "clips": [int(clip) for clip in clips],
+        "videos": _stamp(folder, clips),
         **settings.model_dump(include=_REGION_FIELDS),
     }
     target = cache_folder(folder.root, facts)
@@ -43,6 +46,22 @@ def cached_regions(
             told=lambda _clip: bar.advance(task),
         )
     return FrameCache(target)
+
+
+def _stamp(folder: ClipFolder, clips: Sequence[int] | NDArray[np.int64]) -> str:
+    """Return a digest of the videos' sizes and dates: the fingerprint says nothing of the videos.
+
+    A video that was mended or replaced makes another cache.
+    """
+    digest = hashlib.sha256()
+    for clip in clips:
+        try:
+            path = folder.video_path(int(clip))
+            facts = None if path is None else path.stat()
+        except (OSError, InputError):
+            facts = None
+        digest.update(f"{facts and (facts.st_size, facts.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
 
 
 _opened: dict[tuple[Path, RgbInput], RgbClips] = {}

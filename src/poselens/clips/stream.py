@@ -20,9 +20,11 @@ from poselens.skeleton.normalise import Footing
 from poselens.skeleton.prepare import Sampling
 from poselens.types import Space
 
+_Share = Annotated[float, Field(gt=0, le=1)]
+
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RgbInput(_Settings):
@@ -46,17 +48,21 @@ class RgbInput(_Settings):
     """Side in pixels to which the region is resized."""
     size: int = Field(224, ge=8)
     """Side in pixels of the network's input."""
+    background: Literal["keep", "subtract"] = "keep"
+    """``subtract`` shows the network each frame's difference to the clip's mean."""
 
 
 class RgbAugment(_Settings):
     """Augmentation of RGB clips in training."""
 
-    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    scales: tuple[_Share, ...] = Field((1.0, 0.875, 0.75, 0.66), min_length=1)
     """Sides of the random inner box as shares of ``scale``."""
     flip: float = Field(0.5, ge=0, le=1)
     """Probability of mirroring, where the data set says what a mirrored clip is."""
     brightness: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness."""
+    colour: float = Field(0.0, ge=0, le=1)
+    """Strength of a change of colours."""
 
 
 class RgbNetworkSettings(_Settings):
@@ -102,9 +108,9 @@ class SkeletonInput(_Settings):
 class SkeletonAugment(_Settings):
     """Augmentation of skeletons in training."""
 
-    interval: tuple[float, float] = (0.5, 1.0)
+    interval: tuple[_Share, _Share] = (0.5, 1.0)
     """Least and largest share of the frames that ``crop`` keeps."""
-    rotation: tuple[float, ...] = (0.3, 0.3, 0.3)
+    rotation: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.3, 0.3, 0.3), max_length=3)
     """Largest random rotation about x, y and z in radians; one number in the plane."""
     scaling: float = Field(0.0, ge=0, lt=1)
     """Largest relative stretch of each axis."""
@@ -123,8 +129,8 @@ class SkeletonAugment(_Settings):
 class SkeletonNetworkSettings(_Settings):
     """Arguments of ``poselens.skeleton.build.build_skeleton_network``."""
 
-    width: int = Field(64, ge=4)
-    blocks: tuple[int, ...] = (4, 3, 3)
+    width: int = Field(64, ge=4, multiple_of=4)
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] = Field((4, 3, 3), min_length=1)
     dropout: float = Field(0.0, ge=0, lt=1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from poselens.errors import PoselensError, UsageError
+from poselens.errors import NumericFault, UsageError
 from poselens.types import Scores
 
 
@@ -36,7 +36,7 @@ def collect_scores(
     Raises:
         UsageError: ``EVAL-004`` without a clip, ``EVAL-007`` when the network has another number
             of classes.
-        PoselensError: ``EVAL-005`` for logits that are not finite, naming the clips.
+        NumericFault: ``EVAL-005`` for logits that are not finite, naming the clips.
     """
     place = torch.device(device)
     logits: list[Tensor] = []
@@ -80,8 +80,8 @@ def _require_sound(logits: Tensor, ids: Sequence[str], classes: Sequence[str], s
     if broken.any():
         named = [ids[row] for row in broken.nonzero().flatten().tolist()]
         shown = ", ".join(named[:8]) + (", ..." if len(named) > 8 else "")
-        raise PoselensError(
+        raise NumericFault(
             "EVAL-005",
             f"stream {stream!r} gives scores that are not finite for {len(named)} clips: {shown}",
-            mend="look at these clips and at the training log; try without --amp",
+            mend="look at these clips and at the training log; try training.amp=off",
         )

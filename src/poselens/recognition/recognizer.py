@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
@@ -258,7 +259,7 @@ def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[
     wanted = [
         choose_frames(max(1, round(share * source.frames)), stream.input, None) for share in shares
     ]
-    every = [int(frame) for frames in wanted for frame in frames]
+    every = np.concatenate(wanted)
     pixels = read_video(source, stream.input, every)
     view = centre_view(scale=stream.input.scale, size=stream.input.size)
     per = len(wanted[0])

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poselens.clips.assemble import EpochBatches, RgbClips, SkeletonClips, make_loader, to_device
+from poselens.clips.assemble import RgbClips, SkeletonClips
+from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, UsageError
@@ -65,7 +66,7 @@ def score_folder(
     skipped: dict[str, str] = {}
 
     def moved() -> Iterator[Mapping[str, Any]]:
-        for batch in loader:
+        for batch in loaded(loader):
             skipped.update({clip.id: clip.reason for clip in batch["skipped"]})
             if batch["id"]:
                 yield to_device(batch, trained.device)

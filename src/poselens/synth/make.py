@@ -54,8 +54,8 @@ class _Drawn:
 
     subject: str
     view: str
-    pixels: Float[NDArray[np.float32], "1 t v 2"]
-    metres: Float[NDArray[np.float32], "1 t v 3"]
+    pixels: Float[np.ndarray, "1 t v 2"]
+    metres: Float[np.ndarray, "1 t v 3"]
 
 
 def part_of(number: int) -> Part:

@@ -72,7 +72,7 @@ class Motions:
         """Return the name of the run of neighbouring takes that a take belongs to."""
         return f"{self.classes[self.labels[index]]}-{self.blocks[index]:03d}"
 
-    def take(self, index: int) -> Float[NDArray[np.float32], "t 17 3"]:
+    def take(self, index: int) -> Float[np.ndarray, "t 17 3"]:
         """Return one take in metres at 24 frames a second, on the spot.
 
         The path over the floor, smoothed over a second, is taken off: the person acts in place as
@@ -178,7 +178,7 @@ def _lengths(body: Body) -> dict[str, float]:
     return lengths
 
 
-def retarget(joints: Float[NDArray[np.float32], "t 17 3"], body: Body) -> Figure:
+def retarget(joints: Float[np.ndarray, "t 17 3"], body: Body) -> Figure:
     """Give recorded bone directions the bone lengths of ``body``, the lowest foot on the floor."""
     source = joints.astype(np.float64)
     columns = {name: position for position, name in enumerate(("pelvis", *_BONES))}

@@ -7,10 +7,10 @@ resolved recipe is written beside the weights.
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from poselens.clips.stream import (
     RgbAugment,
@@ -28,7 +28,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Training(BaseModel):
     """The loop's own settings, the same for both branches."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(60, ge=1)
     """Passes over the training clips."""
@@ -57,7 +57,7 @@ class Training(BaseModel):
     warmup_epochs: int = Field(0, ge=0)
     """Epochs of linear growth of the rate at the start."""
     clip_norm: float | None = Field(20.0, gt=0)
-    """Largest gradient norm; none to leave gradients alone."""
+    """Largest gradient norm; null to leave gradients alone."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
     amp: Literal["auto", "off", "bf16"] = "auto"
@@ -66,20 +66,26 @@ class Training(BaseModel):
     """``hold-out`` keeps the protocol's validation slice apart; ``none`` trains on it too."""
     select: Literal["last", "best"] = "last"
     """Which epoch's weights are kept: the last, or the best on validation."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
     workers: int | None = Field(None, ge=0)
-    """Data processes; none chooses from the number of cores."""
+    """Data processes; null chooses from the number of cores."""
     cache: Literal["none", "disk"] = "none"
     """``disk`` decodes each clip's region once, to a memory-mapped file beside the data."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
 
 class RgbSection(BaseModel):
     """Everything about an RGB run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     network: RgbNetworkSettings = Field(default_factory=RgbNetworkSettings)
     input: RgbInput = Field(default_factory=RgbInput)
@@ -92,7 +98,7 @@ class RgbSection(BaseModel):
 class SkeletonSection(BaseModel):
     """Everything about a skeleton run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     network: SkeletonNetworkSettings = Field(default_factory=SkeletonNetworkSettings)
     input: SkeletonInput = Field(default_factory=SkeletonInput)
@@ -103,7 +109,7 @@ class SkeletonSection(BaseModel):
 class FusionSection(BaseModel):
     """How the streams are fused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     weights: Literal["paper", "fitted"] | dict[str, float] = "paper"
     """``paper``: RGB 1 to skeleton 1; ``fitted`` on validation; or a weight per stream."""
@@ -112,7 +118,7 @@ class FusionSection(BaseModel):
 class Recipe(BaseModel):
     """A complete run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     rgb: RgbSection = Field(default_factory=RgbSection)
@@ -129,8 +135,9 @@ def parse(model: type[_Model], content: Any, *, file: str | Path | None) -> _Mod
     try:
         return model.model_validate(content)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        # a misspelt key is also a missing one; the misspelling says more
+        first = min(fault.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
         if first["type"] == "extra_forbidden":
             known = _keys_beside(model, first["loc"])
             near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -141,9 +148,8 @@ def parse(model: type[_Model], content: Any, *, file: str | Path | None) -> _Mod
                 file=file,
                 mend=f"known here: {', '.join(known)}",
             ) from fault
-        raise UsageError(
-            "CFG-002", f"{place}: {first['msg']}, found {first['input']!r}", file=file
-        ) from fault
+        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        raise UsageError("CFG-002", f"{place}: {first['msg']}{found}", file=file) from fault
 
 
 def _keys_beside(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
@@ -165,7 +171,7 @@ def load_recipe(path: Path) -> Recipe:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
 
@@ -174,7 +180,7 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
     """Return ``section`` with ``key.sub=value`` settings applied; values are read as YAML.
 
     Raises:
-        UsageError: ``CFG-006`` without ``=``, or for a value that is not YAML; ``CFG-001``,
+        UsageError: ``CFG-006`` without ``=``, not YAML, or a key below a value; ``CFG-001``,
             ``CFG-002`` as :func:`parse`.
     """
     content = section.model_dump()
@@ -191,11 +197,39 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
             branch = below
         try:
             branch[last] = yaml.safe_load(value)
-        except yaml.YAMLError as fault:
-            raise UsageError("CFG-006", f"--set {key}: {value!r} is not YAML") from fault
+        except (ValueError, RecursionError, yaml.YAMLError) as fault:
+            raise UsageError("CFG-006", f"--set {key}: {value!r} is not valid YAML") from fault
     return parse(type(section), content, file="--set")
 
 
 def to_yaml(content: Mapping[str, Any]) -> bytes:
     """Return ``content`` as YAML in the order of its keys."""
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
+
+
+def differences(kept: Path, wanted: Mapping[str, Any]) -> str:
+    """Name the settings in which a run's ``config.yaml`` and ``wanted`` differ, five at most.
+
+    Nothing is named where the file cannot be read: it only explains.
+    """
+    try:
+        before = _flat(yaml.safe_load(kept.read_text(encoding="utf-8")), "")
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    after = _flat(wanted, "")
+    told = [
+        f"{key} {before.get(key)!r} -> {after.get(key)!r}"
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+    ]
+    return ", ".join(told[:5]) + (", ..." if len(told) > 5 else "")
+
+
+def _flat(content: Any, head: str) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        return {head: content}
+    return {
+        name: value
+        for key, below in content.items()
+        for name, value in _flat(below, f"{head}.{key}" if head else str(key)).items()
+    }

@@ -20,7 +20,7 @@ def load_initial_weights(network: RgbNetwork, choice: str) -> dict[str, Any]:
             for weights of another network.
     """
     path = locate(choice) if choice in WEIGHTS else Path(choice)
-    report = load_imagenet(network, read_state(path))
+    report = load_imagenet(network, read_state(path), file=path)
     return {"source": choice, "taken": len(report.taken), "left_out": list(report.left_out)}
 
 
@@ -38,7 +38,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         ) from fault
     tensors = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not all(
-        isinstance(value, torch.Tensor) for value in tensors.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
     ):
         raise CheckpointError("CKPT-013", "expected a table of tensors", file=path)
     return tensors

@@ -1,6 +1,7 @@
 """What a run tells: one JSON line and one CSV row an epoch and split, and progress on stderr."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from poselens.checkpoint import write_bytes
+from poselens.data.disk import disk_fault
 from poselens.types import Facts
 
 COLUMNS = (
@@ -40,24 +43,36 @@ class Journal:
     Args:
         folder: The run's folder.
         epochs_done: Rows of later epochs are removed.
+
+    Raises:
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when a file cannot be written.
     """
 
     def __init__(self, folder: Path, *, epochs_done: int) -> None:
         self._jsonl = folder / "log.jsonl"
         self._csv = folder / "log.csv"
         kept = [row for row in read_rows(self._jsonl) if int(row["epoch"] or 0) <= epochs_done]
-        self._jsonl.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        with self._csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(kept)
+        write_bytes(self._jsonl, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_bytes(self._csv, table.getvalue().encode())
 
     def write(self, row: Facts) -> None:
-        """Append one row to both files."""
-        with self._jsonl.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
-        with self._csv.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(dict(row))
+        """Append one row to both files.
+
+        Raises:
+            EnvironmentFault: ``ENV-001`` to ``ENV-003``.
+        """
+        try:
+            with self._jsonl.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(row)) + "\n")
+            with self._csv.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+                writer.writerow(dict(row))
+        except OSError as fault:
+            raise disk_fault(fault, self._jsonl) from fault
 
 
 def read_rows(path: Path) -> list[dict[str, str | float | None]]:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from poselens.errors import PoselensError
+from poselens.errors import NumericFault
 from poselens.evaluation.metrics import evaluate
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Losses, Objective
@@ -75,22 +75,28 @@ def step(
     """Take one step of the optimiser.
 
     Raises:
-        PoselensError: ``NUM-001`` when the loss is not finite; the weights are as before.
+        NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and the
+            optimiser are as before.
     """
     device = batch["label"].device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=amp):
         losses = objective(network, batch)
-    if not bool(torch.isfinite(losses.total)):
-        raise PoselensError(
-            "NUM-001",
-            f"the loss is {losses.total.item()}; the step was refused",
-            where=f"clips {', '.join(batch['id'][:8])}",
-            mend="lower training.lr, or set training.amp=off",
-        )
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
+    parameters = [each for each in network.parameters() if each.grad is not None]
+    norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    # one question to the device for both, after its work is queued
+    if not bool(torch.isfinite(losses.total) & torch.isfinite(norm)):
+        optimizer.zero_grad(set_to_none=True)
+        raise NumericFault(
+            "NUM-001",
+            f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
+            f"lr {optimizer.param_groups[0]['lr']:.4g}; the step was refused",
+            where=f"clips {', '.join(batch['id'][:8])}",
+            mend="lower training.lr, or set training.amp=off, and go on with --resume",
+        )
     if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
     optimizer.step()
     return losses
 
@@ -101,18 +107,22 @@ def fit(
     optimizer: torch.optim.Optimizer,
     *,
     batches: Callable[[Progress], Iterable[Batch]],
-    validate: Callable[[], Scores] | None,
+    validate: Callable[[Progress, Callable[[], bool]], Scores] | None,
     plan: Plan,
     resume: bool,
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
+
+    An epoch is done with its validation. One that a signal stops during validation is saved as
+    trained, and a resumed run validates it anew.
 
     Args:
         network: On its device already.
         objective: Batch to losses.
         optimizer: Over the network's parameters.
         batches: Yields what remains of the epoch at a position; may note skipped clips there.
-        validate: Scores the validation slice, or None where there is none.
+        validate: Scores the validation slice, as far as it comes before its second argument says
+            to stop; None where there is none. May note skipped clips at the position.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
     """
@@ -142,15 +152,16 @@ def fit(
     with StopRequest() as stop, teller.shown():
         while progress.epoch < plan.epochs:
             _epoch(network, objective, optimizer, batches, progress, plan, teller, stop)
-            if stop.received:
+            scores = None if validate is None or stop.asked() else validate(progress, stop.asked)
+            if stop.asked():
                 save()
                 break
             row = _summary(progress, optimizer.param_groups[0]["lr"])
-            journal.write({"epoch": progress.epoch + 1, "split": "train", **row})
             told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
             progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
-            if validate is not None:
-                top1 = _validate(validate, progress.epoch, journal)
+            journal.write({"epoch": progress.epoch, "split": "train", **row})
+            if scores is not None:
+                top1 = _judge(scores, progress.epoch, journal)
                 told["val"] = f"{top1:.3f}"
                 if top1 > progress.best_top1:
                     progress.best_top1, progress.best_epoch = top1, progress.epoch
@@ -201,16 +212,17 @@ def _summary(progress: Progress, lr: float) -> dict[str, float]:
     return {
         "loss": sums["loss"] / clips,
         "top1": sums["correct"] / clips,
-        "clips": clips,
+        "clips": sums["clips"],
         "lr": lr,
         "seconds": round(seconds, 3),
-        "clips_per_second": round(clips / seconds, 2),
+        "clips_per_second": round(sums["clips"] / seconds, 2),
         "data_wait": round(sums["waited"] / seconds, 4),
     }
 
 
-def _validate(validate: Callable[[], Scores], epoch: int, journal: Journal) -> float:
-    result = evaluate(validate())
+def _judge(scores: Scores, epoch: int, journal: Journal) -> float:
+    # the log has no intervals, and two thousand resamples an epoch would be in vain
+    result = evaluate(scores, resamples=1)
     journal.write(
         {
             "epoch": epoch,

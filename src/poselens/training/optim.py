@@ -27,7 +27,8 @@ def build_optimizer(
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        factor = head_lr_factor if name.split(".")[-2] in CLASSIFIERS else 1.0
+        module = name.rpartition(".")[0].rpartition(".")[2]
+        factor = head_lr_factor if module in CLASSIFIERS else 1.0
         decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.SGD(

@@ -8,43 +8,35 @@ epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``, ``skipped.json
 
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 import poselens
-from poselens.checkpoint import write_bytes, write_json, write_tensors
-from poselens.clips.assemble import (
-    EpochBatches,
-    RgbClips,
-    SkeletonClips,
-    make_loader,
-    to_device,
-)
-from poselens.clips.cache import FrameCache
+from poselens.checkpoint import read_json, write_bytes, write_json, write_tensors
+from poselens.clips.batches import memory_faults_named
 from poselens.clips.device import choose_device, use_bf16
-from poselens.clips.regions import cached_regions
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.data.folder import ClipFolder
-from poselens.errors import AnnotationError, CheckpointError, InputError, UsageError
-from poselens.evaluation.collect import collect_scores
+from poselens.errors import AnnotationError, CheckpointError
 from poselens.fusion.scores import write_scores
 from poselens.rgb.network import RgbNetwork
-from poselens.training.config import RgbSection, SkeletonSection, to_yaml
+from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
+from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
 from poselens.training.initial import load_initial_weights
-from poselens.training.loop import Outcome, Plan, fit
-from poselens.training.objectives import Batch, cross_entropy
+from poselens.training.loop import STATE_FILE, Outcome, Plan, fit
+from poselens.training.objectives import cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
-from poselens.training.state import Progress
-from poselens.types import Scores
+from poselens.training.samples import Samples
+from poselens.training.state import Progress, saved_fingerprint
 
 RUN_FORMAT = 1
 
@@ -87,40 +79,53 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     """Train one stream and write its run folder.
 
     Raises:
-        UsageError: ``RUN-001`` the folder holds another run, ``CFG-004`` unknown protocol.
+        UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
+            ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol.
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011`` resumed with another recipe or data.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written, ``ENV-011``,
+            ``ENV-012`` no memory.
+        NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
     """
+    batch_size = section.training.batch_size
+    with claimed(request.out, resume=request.resume), memory_faults_named(batch_size):
+        return _train(folder, section, request)
+
+
+def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
     settings = section.training
-    device = choose_device(request.device)
     stream = _describe(folder, section)
-    parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
-    names = {"recipe": request.recipe, "branch": stream.branch, "protocol": request.protocol}
-    config = {**names, **section.model_dump(mode="json")}
+    config = {
+        "recipe": request.recipe,
+        "branch": stream.branch,
+        "protocol": request.protocol,
+        **section.model_dump(mode="json"),
+    }
     digest = _digest(config, folder)
-    _claim(request)
-    finished = _already_finished(request, digest)
+    _require_same(request.out, config, digest)
+    finished = _already_finished(request.out)
     if finished is not None:
         return finished
+    device = choose_device(request.device)
+    parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
     torch.manual_seed(settings.seed)
     network = build_network(stream)
     taken = None
     if isinstance(section, RgbSection) and section.weights and isinstance(network, RgbNetwork):
         taken = load_initial_weights(network, section.weights)
     network.to(device)
-    write_bytes(request.out / "config.yaml", to_yaml(config))
-    samples = _Samples(folder, section, stream, parts)
+    write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+    samples = Samples(folder, section, stream, parts, request.out)
     outcome = _fit(network, section, samples, device, request, digest)
-    _require_readable(samples, outcome.progress, settings.max_bad)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})
+    _write_result(request.out, network, outcome, section, samples, device)
     facts = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
         "stream": stream.model_dump(mode="json"),
         "recipe": request.recipe,
-        "digest": digest,
         "data": {
             "name": folder.info.name,
             "protocol": request.protocol,
@@ -136,50 +141,41 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
         "torch": torch.__version__,
+        "settings": digest,
         "complete": True,
     }
-    _write_result(request.out, network, outcome, samples, device, use_bf16(settings.amp, device))
-    write_json(request.out / "run.json", facts)
+    write_json(request.out / RUN_FILE, facts)
     return Finished(0, facts)
 
 
-def _claim(request: Request) -> None:
-    """Make the folder, prove that it can be written, and refuse one that is in use."""
-    out = request.out
-    used = out.exists() and any(out.iterdir()) if out.is_dir() else out.exists()
-    if used and not request.resume:
-        raise UsageError(
-            "RUN-001",
-            "the output exists already",
-            file=out,
-            mend="add --resume to go on with it, or choose another --out",
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UsageError(
-            "RUN-002", f"cannot make the folder: {fault.strerror}", file=out
-        ) from fault
-    write_bytes(out / ".writable", b"")
-    os.unlink(out / ".writable")
+def _require_same(out: Path, config: Mapping[str, Any], digest: str) -> None:
+    """Refuse to go on with, or to pass off as this one, a run of other settings or data.
 
-
-def _already_finished(request: Request, digest: str) -> Finished | None:
-    """Return what a finished run said of itself, if it is the run that is asked for."""
-    try:
-        facts = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    if not facts.get("complete"):
-        return None
-    if facts.get("digest", digest) != digest:
+    Raises:
+        CheckpointError: ``CKPT-011`` with the settings that differ; damage as
+            ``poselens.checkpoint``.
+    """
+    if (out / RUN_FILE).exists():
+        kept = read_json(out / RUN_FILE).get("settings", digest)
+    elif (out / STATE_FILE).exists():
+        kept = saved_fingerprint(out / STATE_FILE)
+    else:
+        return
+    if kept != digest:
+        differing = differences(out / CONFIG_FILE, config) or "the data or its protocol differ"
         raise CheckpointError(
             "CKPT-011",
-            "the recipe, the data or the protocol changed since this run was finished",
-            file=request.out,
+            f"this run was made with other settings or data ({differing})",
+            file=out,
             mend="undo the change, or start anew with another --out",
         )
-    return Finished(0, facts)
+
+
+def _already_finished(out: Path) -> Finished | None:
+    if not (out / RUN_FILE).exists():
+        return None
+    facts = read_json(out / RUN_FILE)
+    return Finished(0, facts) if facts.get("complete") else None
 
 
 def _describe(
@@ -214,85 +210,10 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
 
 
-class _Samples:
-    """The training and validation samples of a run, and how to load them."""
-
-    def __init__(
-        self,
-        folder: ClipFolder,
-        section: RgbSection | SkeletonSection,
-        stream: RgbStream | SkeletonStream,
-        parts: dict[str, NDArray[np.int64]],
-    ) -> None:
-        self.stream = stream
-        self._settings = section.training
-        self._workers = self._settings.workers
-        if self._workers is None:
-            self._workers = min(len(os.sched_getaffinity(0)), 16)
-        self._parts = parts
-        self.clips: RgbClips | SkeletonClips
-        self._still: RgbClips | SkeletonClips
-        seed = self._settings.seed
-        if isinstance(section, RgbSection):
-            cache: FrameCache | None = None
-            if self._settings.cache == "disk":
-                wanted = np.concatenate([parts["train"], parts["val"]])
-                cache = cached_regions(folder, wanted, section.input, workers=self._workers)
-                self._workers = min(self._workers, 2)
-            self.clips = RgbClips(
-                folder, settings=section.input, augment=section.augment, seed=seed, cache=cache
-            )
-            self._still = RgbClips(
-                folder, settings=section.input, augment=None, seed=seed, cache=cache
-            )
-        else:
-            self.clips = SkeletonClips(
-                folder, settings=section.input, augment=section.augment, seed=seed
-            )
-            self._still = SkeletonClips(folder, settings=section.input, augment=None, seed=seed)
-        self.batches = EpochBatches(
-            parts["train"],
-            batch_size=self._settings.batch_size,
-            seed=seed,
-            repeats=self._settings.repeats,
-        )
-        self._train_loader = make_loader(self.clips, self.batches, workers=self._workers)
-        self._val_loader = make_loader(
-            self._still,
-            EpochBatches(parts["val"], batch_size=self._settings.batch_size, shuffle=False),
-            workers=min(self._workers, 2),
-        )
-        self.total = sum(len(part) for part in parts.values())
-
-    @property
-    def has_validation(self) -> bool:
-        return len(self._parts["val"]) > 0
-
-    def train_batches(self, progress: Progress, device: torch.device) -> Iterable[Batch]:
-        """Yield what remains of an epoch; unreadable clips are noted at the position."""
-        self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
-        for batch in self._train_loader:
-            for skipped in batch["skipped"]:
-                progress.skipped[skipped.id] = skipped.reason
-            if batch["id"]:
-                yield to_device(batch, device)
-
-    def validate(self, network: nn.Module, device: torch.device, *, amp: bool) -> Scores:
-        """Score the validation slice."""
-        return collect_scores(
-            network,
-            (to_device(batch, device) for batch in self._val_loader if batch["id"]),
-            classes=self.stream.classes,
-            stream=self.stream.name,
-            device=device,
-            amp=amp,
-        )
-
-
 def _fit(
     network: nn.Module,
     section: RgbSection | SkeletonSection,
-    samples: _Samples,
+    samples: Samples,
     device: torch.device,
     request: Request,
     digest: str,
@@ -322,7 +243,7 @@ def _fit(
 
     plan = Plan(
         folder=request.out,
-        title=samples.stream.name,
+        title="rgb" if isinstance(section, RgbSection) else section.input.stream,
         epochs=settings.epochs,
         steps=len(samples.batches),
         rate=rate,
@@ -336,43 +257,39 @@ def _fit(
         cross_entropy(label_smoothing=settings.label_smoothing),
         optimizer,
         batches=lambda progress: samples.train_batches(progress, device),
-        validate=(lambda: samples.validate(network, device, amp=amp))
-        if samples.has_validation
+        validate=partial(samples.validate, network, device, amp=amp)
+        if samples.validation_clips
         else None,
         plan=plan,
         resume=request.resume,
     )
 
 
-def _require_readable(samples: _Samples, progress: Progress, max_bad: float) -> None:
-    if len(progress.skipped) > max_bad * samples.total:
-        shown = "; ".join(f"{clip}: {text}" for clip, text in list(progress.skipped.items())[:5])
-        raise InputError(
-            "DATA-024",
-            f"{len(progress.skipped)} of {samples.total} clips cannot be read ({shown})",
-            mend="mend or remove them, or raise training.max_bad",
-        )
-
-
 def _write_result(
     out: Path,
     network: nn.Module,
     outcome: Outcome,
-    samples: _Samples,
+    section: RgbSection | SkeletonSection,
+    samples: Samples,
     device: torch.device,
-    amp: bool,
 ) -> None:
-    last: dict[str, Tensor] = network.state_dict()
-    if outcome.weights is not last and outcome.progress.best_epoch != outcome.progress.epoch:
-        write_tensors(out / "last.safetensors", last)
+    """Write weights and validation scores, and the last epoch's weights where another was chosen.
+
+    Only weights that a saved state holds come here, and those are finite.
+    """
+    settings, progress = section.training, outcome.progress
+    if (
+        settings.select == "best"
+        and samples.validation_clips
+        and (progress.best_epoch != progress.epoch)
+    ):
+        write_tensors(out / "last.safetensors", network.state_dict())
     network.load_state_dict(outcome.weights)
-    if samples.has_validation:
-        write_scores(out / "scores_val.npz", samples.validate(network, device, amp=amp))
-    lines = (
-        json.dumps({"id": clip, "reason": reason})
-        for clip, reason in outcome.progress.skipped.items()
-    )
-    write_bytes(out / "skipped.jsonl", "".join(line + "\n" for line in lines).encode())
+    if samples.validation_clips:
+        amp = use_bf16(settings.amp, device)
+        scores = samples.validate(network, device, progress, lambda: False, amp=amp)
+        write_scores(out / "scores_val.npz", scores)
+    samples.write_skipped(progress)
     write_tensors(out / "weights.safetensors", network.state_dict())
 
 

@@ -1,11 +1,14 @@
 """Turns SIGINT and SIGTERM into a question the loop asks between two steps."""
 
 import signal
+import threading
 from types import FrameType, TracebackType
 
 
 class StopRequest:
     """Catches the first SIGINT or SIGTERM and remembers it; a second SIGINT leaves at once.
+
+    Outside the main thread, where Python hears no signals, it never asks to stop.
 
     Attributes:
         received: The signal, or None while the run may go on.
@@ -20,14 +23,19 @@ class StopRequest:
         """130 after SIGINT, 143 after SIGTERM, 0 while nothing was received."""
         return 0 if self.received is None else 128 + int(self.received)
 
+    def asked(self) -> bool:
+        """Return whether to stop."""
+        return self.received is not None
+
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._catch)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._catch)
         return self
 
     def __exit__(

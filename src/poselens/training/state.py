@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poselens.checkpoint import read_tensors_and_facts, write_tensors
-from poselens.errors import CheckpointError
+from poselens.checkpoint import load_weights, read_tensors_and_facts, write_tensors
+from poselens.errors import CheckpointError, NumericFault
 
 FORMAT = 1
 
@@ -48,7 +48,13 @@ def save_state(
     best: dict[str, Tensor],
     fingerprint: str,
 ) -> None:
-    """Write everything a resumed run needs, atomically."""
+    """Write everything a resumed run needs, atomically.
+
+    Raises:
+        NumericFault: ``NUM-002`` when a weight or a running statistic is not finite; the state
+            saved before is kept.
+    """
+    require_finite(network, path)
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -62,6 +68,47 @@ def save_state(
     write_tensors(path, tensors, facts=facts)
 
 
+def require_finite(network: nn.Module, path: Path) -> None:
+    """Refuse weights and buffers that nothing can be predicted with.
+
+    Raises:
+        NumericFault: ``NUM-002`` naming the tensors.
+    """
+    broken = [
+        name
+        for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+    ]
+    if broken:
+        raise NumericFault(
+            "NUM-002",
+            f"{len(broken)} weights are not finite: {', '.join(broken[:5])}; not saved",
+            file=path,
+            mend="lower training.lr, or set training.amp=off, and go on with --resume",
+        )
+
+
+def saved_fingerprint(path: Path) -> str:
+    """Return the fingerprint of the run a state belongs to.
+
+    Raises:
+        CheckpointError: ``CKPT-010`` made by another format; damage as ``poselens.checkpoint``.
+    """
+    return str(_read(path)[1].get("fingerprint"))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, facts = read_tensors_and_facts(path)
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(
+            "CKPT-010",
+            f"state format {facts.get('format')}, this is {FORMAT}",
+            file=path,
+            mend="start anew with another --out",
+        )
+    return tensors, facts
+
+
 def load_state(
     path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
 ) -> tuple[Progress, dict[str, Tensor]]:
@@ -71,20 +118,15 @@ def load_state(
         CheckpointError: ``CKPT-010`` made by another format, ``CKPT-011`` made from another recipe
             or other data; damage as ``poselens.checkpoint``.
     """
-    tensors, facts = read_tensors_and_facts(path)
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(
-            "CKPT-010", f"state format {facts.get('format')}, this is {FORMAT}", file=path
-        )
-    if facts["fingerprint"] != fingerprint:
+    tensors, facts = _read(path)
+    if facts.get("fingerprint") != fingerprint:
         raise CheckpointError(
             "CKPT-011",
             "the recipe, the data or the protocol changed since this run was saved",
             file=path,
             mend="undo the change, or start anew with another --out",
         )
-    own = _part(tensors, "network")
-    network.load_state_dict(own)
+    load_weights(network, _part(tensors, "network"), file=path)
     slots: dict[int, dict[str, Any]] = {}
     for name, tensor in _part(tensors, "optimizer").items():
         index, slot = name.split(".", 1)
@@ -92,6 +134,11 @@ def load_state(
     optimizer.load_state_dict(
         {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    for parameter, slot in optimizer.state.items():
+        for name, value in slot.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # files hold plain strides; the update is quick only in those of the parameter
+                slot[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     torch.set_rng_state(tensors["generator.cpu"])
     if torch.cuda.is_available() and "generator.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator.cuda"])

@@ -1,0 +1,148 @@
+"""Batches: which clips in which order, read by processes of their own, moved to a device."""
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkeletonClips, SkippedClip
+from poselens.errors import EnvironmentFault, PoselensError
+
+# mean and standard deviation of ImageNet's red, green and blue, in units of 255
+_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1) * 255
+_DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255
+
+
+class EpochBatches:
+    """Yields the keys of each batch that remains at a position of training.
+
+    Args:
+        clips: Positions in the data set.
+        batch_size: Keys per batch; the last batch of an epoch may be smaller.
+        seed: Seed of the order.
+        repeats: How often each clip occurs in an epoch.
+        shuffle: Off for evaluation.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[int] | NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        repeats: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        self._keys = [(r, int(clip)) for r in range(repeats) for clip in clips]
+        self._batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self.epoch = 0
+        self.first_step = 0
+
+    def __len__(self) -> int:
+        return -(-len(self._keys) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        order = np.arange(len(self._keys))
+        if self._shuffle:
+            np.random.default_rng((self._seed, epoch)).shuffle(order)
+        for step in range(self.first_step, len(self)):
+            chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
+            yield [(epoch, *self._keys[position]) for position in chosen]
+
+
+def collate(items: Sequence[Item]) -> dict[str, Any]:
+    """Stack samples to a batch; skipped clips, and the first fault, go beside it."""
+    good = [item for item in items if isinstance(item, Sample)]
+    inputs = tuple(torch.stack(tensors) for tensors in zip(*(s.inputs for s in good), strict=True))
+    return {
+        "inputs": inputs,
+        "label": torch.tensor([s.label for s in good], dtype=torch.int64),
+        "index": torch.tensor([s.clip for s in good], dtype=torch.int64),
+        "id": [s.id for s in good],
+        "skipped": [item for item in items if isinstance(item, SkippedClip)],
+        "fault": next((item for item in items if isinstance(item, PoselensError)), None),
+    }
+
+
+def make_loader(
+    clips: RgbClips | SkeletonClips, batches: EpochBatches, *, workers: int
+) -> DataLoader[Item]:
+    """Return a loader whose workers live as long as it does.
+
+    It draws nothing from torch's own generator, which a resumed run has to find as it was left.
+    """
+    return DataLoader(
+        clips,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_parent,
+        generator=torch.Generator(),
+    )
+
+
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    # Ctrl-C and schedulers signal the whole group; a worker that died of it would take the run
+    # down before its state is saved
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def loaded(loader: DataLoader[Item]) -> Iterator[dict[str, Any]]:
+    """Yield the batches of a loader.
+
+    Raises:
+        PoselensError: What a worker met and no other clip would mend: a wrong setting, no memory.
+    """
+    for batch in loader:
+        if batch["fault"] is not None:
+            raise batch["fault"]
+        yield batch
+
+
+@contextmanager
+def memory_faults_named(batch_size: int) -> Iterator[None]:
+    """Say in the user's terms that memory ran out while the block ran.
+
+    Raises:
+        EnvironmentFault: ``ENV-011`` a data process was killed, ``ENV-012`` the GPU is full.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as fault:
+        raise EnvironmentFault(
+            "ENV-012",
+            f"the GPU's memory is full with {batch_size} clips a step",
+            mend=f"use --set training.batch_size={max(batch_size // 2, 1)} or smaller pictures",
+        ) from fault
+    except RuntimeError as fault:
+        if "DataLoader worker" not in str(fault):
+            raise
+        raise EnvironmentFault(
+            "ENV-011",
+            "a data process was killed, likely because memory ran out",
+            mend="use fewer of them (--set training.workers=1), then go on with --resume",
+        ) from fault
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Move a batch; pictures in uint8 become floats of zero mean and unit deviation there."""
+    inputs: list[Tensor] = []
+    for tensor in batch["inputs"]:
+        moved = tensor.to(device, non_blocking=True)
+        if moved.dtype == torch.uint8:
+            moved = (moved.float() - _MEAN.to(device)) / _DEVIATION.to(device)
+        inputs.append(moved)
+    label = batch["label"].to(device, non_blocking=True)
+    return {**batch, "inputs": tuple(inputs), "label": label}
