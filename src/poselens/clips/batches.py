@@ -1,6 +1,8 @@
 """Batches: which clips in which order, read by processes of their own, moved to a device."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -94,9 +96,16 @@ def make_loader(
 
 def _leave_signals_to_the_parent(_worker: int) -> None:
     # Ctrl-C and schedulers signal the whole group; a worker that died of it would take the run
-    # down before its state is saved
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # down before its state is saved. The parent's own SIGTERM is torch's last means to end it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def loaded(loader: DataLoader[Item]) -> Iterator[dict[str, Any]]:
@@ -106,8 +115,13 @@ def loaded(loader: DataLoader[Item]) -> Iterator[dict[str, Any]]:
         PoselensError: What a worker met and no other clip would mend: a wrong setting, no memory.
     """
     for batch in loader:
-        if batch["fault"] is not None:
-            raise batch["fault"]
+        fault: PoselensError | None = batch.pop("fault")
+        if fault is not None:
+            try:
+                raise fault
+            finally:
+                # its traceback holds this frame: the circle would keep the workers alive
+                del fault
         yield batch
 
 

@@ -1,0 +1,235 @@
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from poselens.clips.assemble import RgbClips, Sample, SkeletonClips, SkippedClip
+from poselens.clips.batches import (
+    EpochBatches,
+    collate,
+    loaded,
+    make_loader,
+    memory_faults_named,
+    to_device,
+)
+from poselens.clips.stream import RgbAugment, RgbInput, SkeletonAugment, SkeletonInput
+from poselens.data.folder import open_folder
+from poselens.errors import EnvironmentFault, UsageError
+
+RGB = RgbInput(segments=2, snippet_length=3, scale=36, size=32)
+
+
+def varied(root, branch):
+    folder = open_folder(root)
+    if branch == "rgb":
+        return RgbClips(folder, settings=RGB, augment=RgbAugment(brightness=0.3), seed=5)
+    augment = SkeletonAugment(noise=0.01, flip=0.5)
+    return SkeletonClips(folder, settings=SkeletonInput(window=8), augment=augment, seed=5)
+
+
+def epochs(clips, *, workers, epochs=2, first_step=0, **options):
+    batches = EpochBatches(range(8), batch_size=3, seed=5, **options)
+    loader = make_loader(clips, batches, workers=workers)
+    seen = []
+    for epoch in range(epochs):
+        batches.epoch, batches.first_step = epoch, first_step if epoch == 0 else 0
+        seen.extend(loaded(loader))
+    return seen
+
+
+def same(one, other):
+    return (
+        one["id"] == other["id"]
+        and torch.equal(one["label"], other["label"])
+        and torch.equal(one["index"], other["index"])
+        and all(map(torch.equal, one["inputs"], other["inputs"]))
+    )
+
+
+@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
+def test_batches_are_equal_whatever_the_number_of_workers(tiny_folder, branch):
+    clips = varied(tiny_folder, branch)
+    alone = epochs(clips, workers=0, repeats=2)
+    shared = epochs(clips, workers=2, repeats=2)
+    assert len(alone) == len(shared) == 12
+    assert all(map(same, alone, shared))
+    assert not same(alone[0], alone[6])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_persistent_workers_go_on_in_mid_epoch(tiny_folder, workers):
+    clips = varied(tiny_folder, "skeleton")
+    whole = epochs(clips, workers=0)
+    resumed = epochs(clips, workers=workers, first_step=2)
+    assert len(resumed) == 4
+    assert all(map(same, whole[2:], resumed))
+
+
+def test_every_clip_comes_once_a_repeat_in_another_order_each_epoch():
+    batches = EpochBatches(np.array([4, 7, 9, 11, 12]), batch_size=2, seed=1, repeats=3)
+    assert len(batches) == 8
+    seen = []
+    for epoch in (0, 1):
+        batches.epoch = epoch
+        keys = [key for batch in batches for key in batch]
+        assert sorted(keys) == [(epoch, r, c) for r in range(3) for c in (4, 7, 9, 11, 12)]
+        seen.append([key[1:] for key in keys])
+    assert seen[0] != seen[1]
+    other = EpochBatches([4, 7, 9, 11, 12], batch_size=2, seed=2, repeats=3)
+    assert [key[1:] for batch in other for key in batch] != seen[0]
+
+
+def test_evaluation_keeps_the_order():
+    batches = EpochBatches([4, 7, 9], batch_size=2, shuffle=False)
+    assert list(batches) == [[(0, 0, 4), (0, 0, 7)], [(0, 0, 9)]]
+
+
+def test_a_position_that_changes_under_way_does_not_change_the_batches():
+    batches = EpochBatches(range(4), batch_size=1, shuffle=False)
+    given = iter(batches)
+    first = next(given)
+    batches.epoch = 9
+    assert [first, *given] == [[(0, 0, clip)] for clip in range(4)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_draws_nothing_from_torchs_generator(tiny_folder, workers):
+    clips = varied(tiny_folder, "skeleton")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    epochs(clips, workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_collate_puts_skipped_clips_beside_the_batch():
+    good = Sample((torch.ones(2), torch.zeros(3)), 1, 7, "g")
+    bad = SkippedClip("b", "VID-003 b: no video")
+    batch = collate([bad, good, good])
+    assert [tuple(tensor.shape) for tensor in batch["inputs"]] == [(2, 2), (2, 3)]
+    assert batch["id"] == ["g", "g"]
+    assert batch["label"].tolist() == [1, 1]
+    assert batch["index"].tolist() == [7, 7]
+    assert batch["skipped"] == [bad]
+    assert batch["fault"] is None
+    nobody = collate([bad])
+    assert (nobody["inputs"], nobody["id"], nobody["skipped"]) == ((), [], [bad])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_broken_video_is_told_and_the_rest_go_on(tiny_folder, tmp_path, workers):
+    root = shutil.copytree(tiny_folder, tmp_path / "data")
+    (root / "videos" / "c03.mp4").write_bytes(b"not a video")
+    batches = epochs(varied(root, "rgb"), workers=workers, epochs=1)
+    assert sorted(name for batch in batches for name in batch["id"]) == [
+        f"c{clip:02d}" for clip in range(8) if clip != 3
+    ]
+    skipped = [clip for batch in batches for clip in batch["skipped"]]
+    assert [clip.id for clip in skipped] == ["c03"]
+    assert skipped[0].reason.startswith("VID-003")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_wrong_setting_comes_out_of_a_worker_as_itself(tiny_folder, workers):
+    clips = SkeletonClips(
+        open_folder(tiny_folder),
+        settings=SkeletonInput(stream="bnoe"),
+        augment=None,
+        seed=0,
+    )
+    with pytest.raises(UsageError, match="unknown stream 'bnoe'; did you mean 'bone'"):
+        epochs(clips, workers=workers)
+
+
+def test_workers_leave_signals_to_the_parent(tiny_folder):
+    batches = EpochBatches(range(8), batch_size=2, seed=5)
+    loader = make_loader(varied(tiny_folder, "rgb"), batches, workers=1)
+    given = iter(loaded(loader))
+    seen = [next(given)]
+    (worker,) = loader._iterator._workers
+    # as Ctrl-C or a scheduler would: not the parent itself
+    subprocess.run(["kill", "-INT", str(worker.pid)], check=True)
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+    seen.extend(given)
+    assert [len(batch["id"]) for batch in seen] == [2, 2, 2, 2]
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert not worker.is_alive()
+
+
+def test_a_killed_worker_is_named(tiny_folder):
+    batches = EpochBatches(range(8), batch_size=2, seed=5)
+    loader = make_loader(varied(tiny_folder, "rgb"), batches, workers=1)
+    with (
+        pytest.raises(EnvironmentFault, match="data process was killed.*--resume") as caught,
+        memory_faults_named(2),
+    ):
+        for _ in loaded(loader):
+            os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
+            time.sleep(0.2)
+    assert caught.value.code == "ENV-011"
+
+
+def test_a_full_gpu_is_named_and_other_faults_are_left_alone():
+    with (
+        pytest.raises(EnvironmentFault, match="full with 64 clips.*batch_size=32") as caught,
+        memory_faults_named(64),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert caught.value.code == "ENV-012"
+    with pytest.raises(RuntimeError, match="size mismatch"), memory_faults_named(64):
+        raise RuntimeError("size mismatch")
+
+
+def test_pictures_are_normalised_with_imagenets_numbers():
+    picture = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 1, 3, 1, 1)
+    batch = {"inputs": (picture,), "label": torch.tensor([2]), "id": ["a"]}
+    moved = to_device(batch, torch.device("cpu"))
+    expected = [
+        (value / 255 - mean) / deviation
+        for value, mean, deviation in zip(
+            (0, 128, 255), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True
+        )
+    ]
+    assert moved["inputs"][0].flatten().tolist() == pytest.approx(expected, rel=1e-5)
+    assert moved["id"] == ["a"]
+    joints = torch.tensor([[float("nan"), 1.5]])
+    moved = to_device({"inputs": (joints,), "label": torch.tensor([0])}, torch.device("cpu"))
+    torch.testing.assert_close(moved["inputs"][0], joints, equal_nan=True)
+
+
+def resident_bytes():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
+def test_memory_does_not_grow_over_epochs(tiny_folder, branch):
+    batches = EpochBatches(range(8), batch_size=3, seed=5)
+    loader = make_loader(varied(tiny_folder, branch), batches, workers=0)
+
+    def run(first, last):
+        for epoch in range(first, last):
+            batches.epoch = epoch
+            for batch in loaded(loader):
+                assert batch["id"]
+        gc.collect()
+
+    run(0, 3)
+    tracemalloc.start()
+    try:
+        run(3, 5)
+        python, resident = tracemalloc.get_traced_memory()[0], resident_bytes()
+        run(5, 15)
+        # ten epochs decode 80 clips of 24 kB each: 2 MB, were they all kept
+        assert tracemalloc.get_traced_memory()[0] - python < 100_000
+        assert resident_bytes() - resident < 8_000_000
+    finally:
+        tracemalloc.stop()
