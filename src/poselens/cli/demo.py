@@ -11,7 +11,7 @@ from poselens.cli.output import give_results, percent, tell
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path("demo"),
-    clips: Annotated[int, typer.Option(min=128, help="Clips to draw.")] = 480,
+    clips: Annotated[int, typer.Option(min=128, help="Clips to draw.")] = 640,
     seed: Annotated[int, typer.Option(help="Seed of the drawn data set.")] = 0,
 ) -> int:
     """Show all of it on clips drawn here.
