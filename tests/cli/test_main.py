@@ -15,6 +15,7 @@ from poselens.errors import (
     CheckpointError,
     EnvironmentFault,
     InputError,
+    NumericFault,
     PoselensError,
     SkeletonError,
     UsageError,
@@ -61,6 +62,7 @@ def failing(monkeypatch):
         (SkeletonError, 3),
         (CheckpointError, 4),
         (EnvironmentFault, 5),
+        (NumericFault, 1),
         (PoselensError, 70),
     ],
 )
@@ -151,7 +153,7 @@ def test_a_bug_keeps_its_traceback_in_a_file(poselens, failing, monkeypatch, tmp
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "ENV-001"),
         (OSError(errno.ENOSPC, "No space left on device"), "ENV-002"),
         (MemoryError(), "ENV-007"),
-        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), "ENV-007"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), "ENV-012"),
     ],
 )
 def test_the_machines_faults_are_no_bugs(poselens, failing, fault, code):
@@ -167,7 +169,7 @@ def test_an_interruption_is_one_line(poselens, failing):
     assert (answer.code, answer.out, answer.err) == (130, "", "interrupted\n")
 
 
-@pytest.mark.parametrize("words", [["weights", "list"], ["weights", "list", "--json"], ["--help"]])
+@pytest.mark.parametrize("words", [["weights", "list"], ["weights", "--help"]])
 def test_a_reader_that_has_gone(words):
     reading, writing = os.pipe()
     os.close(reading)

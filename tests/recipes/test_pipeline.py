@@ -62,7 +62,7 @@ def test_a_second_call_keeps_what_is_finished(made, drawn, monkeypatch):
 
 def test_other_settings_are_not_answered_with_old_results(made, drawn):
     found, _ = made
-    with pytest.raises(CheckpointError, match="changed since this run was finished") as caught:
+    with pytest.raises(CheckpointError, match="made with other settings or data") as caught:
         go(drawn.data, found.bundle.parent, settings=["training.lr=0.03"])
     assert caught.value.code == "CKPT-011"
 
@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(drawn, tmp_path):
 def test_nothing_to_train_on(drawn, tmp_path):
     with pytest.raises(UsageError, match="nothing to train on") as caught:
         go(drawn.data, tmp_path / "out", streams=[])
-    assert caught.value.code == "RUN-008"
+    assert caught.value.code == "RUN-009"
 
 
 def test_a_stream_that_does_not_exist(drawn, tmp_path):

@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 
+from poselens.checkpoint import read_tensors, write_tensors
 from poselens.errors import CheckpointError, EnvironmentFault, UsageError
 from poselens.fusion.weights import fixed_weights
 from poselens.recognition.bundle import fusion_of, load_bundle, write_bundle
@@ -74,12 +75,19 @@ def test_damaged_weights_are_named(bundle):
     whole = bytearray(weights.read_bytes())
     whole[-1] ^= 1
     weights.write_bytes(whole)
-    fault = refused(bundle, "CKPT-003", "checksum is not the one in bundle.json")
-    assert fault.file == str(weights)
+    assert refused(bundle, "CKPT-003", "the checksum differs").file == str(weights)
     weights.write_bytes(whole[:-5])
     refused(bundle, "CKPT-003", "damaged, cut short")
     weights.unlink()
     refused(bundle, "CKPT-001", "file is missing")
+
+
+def test_sound_weights_of_another_bundle_are_not_taken(bundle):
+    weights = bundle / "joint.safetensors"
+    tensors = {name: tensor + 1 for name, tensor in read_tensors(weights).items()}
+    write_tensors(weights, tensors)
+    fault = refused(bundle, "CKPT-003", r"checksum is not the one in bundle.json")
+    assert fault.file == str(weights)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from poselens.data.video import count_frames
-from poselens.errors import EnvironmentFault, PoselensError, UsageError
+from poselens.errors import EnvironmentFault, NumericFault, UsageError
 from poselens.recognition import predicting
 from poselens.recognition.predicting import predict_clips
 
@@ -133,11 +133,11 @@ def test_what_was_done_before_an_interruption_is_kept(recognizer, drawn, tmp_pat
 
 def test_scores_that_are_no_numbers_are_never_a_class(recognizer, drawn, tmp_path, monkeypatch):
     def broken(*_):
-        raise PoselensError("EVAL-005", "stream 'rgb' gives scores that are not finite")
+        raise NumericFault("EVAL-005", "stream 'rgb' gives scores that are not finite")
 
     monkeypatch.setattr("poselens.recognition.recognizer.score_inputs", broken)
     results, code = predict(recognizer, [drawn.video], tmp_path)
-    assert (results[0]["label"], code) == (None, 70)
+    assert (results[0]["label"], code) == (None, 3)
 
 
 def test_a_full_disk_ends_it(recognizer, drawn, tmp_path, monkeypatch):

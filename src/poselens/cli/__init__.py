@@ -129,9 +129,11 @@ def _misuse(fault: Exception, *, as_json: bool) -> int:
 def _unexpected(fault: Exception, *, as_json: bool) -> int:
     """Tell the machine's faults, which any line may meet, from our own."""
     code = _ENVIRONMENT.get(fault.errno or 0) if isinstance(fault, OSError) else None
-    # torch's own class is not imported for this
-    if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
+    if isinstance(fault, MemoryError):
         code = "ENV-007"
+    # torch is not imported for its class
+    if type(fault).__name__ == "OutOfMemoryError":
+        code = "ENV-012"
     if code is not None:
         place = fault.filename if isinstance(fault, OSError) else None
         told = EnvironmentFault(code, str(getattr(fault, "strerror", fault)), file=place)

@@ -62,13 +62,13 @@ def train_fuse_report(
         notes: For the report.
 
     Raises:
-        UsageError: ``RUN-001`` when ``out`` holds a folder ``bundle`` that is none, ``RUN-008``
+        UsageError: ``RUN-001`` when ``out`` holds a folder ``bundle`` that is none, ``RUN-009``
             without a stream, ``RUN-006`` as :func:`settings_for`; else as training, fusing and
             evaluating do.
     """
     if not streams:
         raise UsageError(
-            "RUN-008",
+            "RUN-009",
             "there is nothing to train on: no video, no skeleton",
             file=folder.root,
             mend="give other --streams, or estimate the joints first",

@@ -38,8 +38,8 @@ def predict_clips(
         overwrite: Whether results of an earlier call may be replaced.
 
     Returns:
-        One entry per clip, and the exit code: 0 all done, 1 some failed, and where all failed, 3 or
-        the code that they have in common.
+        One entry per clip, and the exit code: 0 all done, 1 some failed; where all failed, the code
+        of their kind, or 3 where there is none.
 
     Raises:
         UsageError: ``RUN-001`` results are there already, ``RUN-003`` no clip, ``RUN-005`` one
@@ -72,7 +72,7 @@ def predict_clips(
     if len(faults) < len(results):
         return results, 1 if faults else 0
     codes = {fault.exit_code for fault in faults}
-    return results, codes.pop() if len(codes) == 1 else 3
+    return results, codes.pop() if len(codes) == 1 and codes != {1} else 3
 
 
 def _require_clips(videos: Sequence[Path], skeleton: Path | None) -> None:
