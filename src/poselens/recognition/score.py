@@ -1,6 +1,5 @@
 """Score the clips of a data set folder with trained streams."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from poselens.clips.assemble import RgbClips, SkeletonClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
+from poselens.clips.device import data_processes
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, UsageError
@@ -58,7 +58,7 @@ def score_folder(
         InputError: ``EVAL-011`` when the stream can read none of the clips.
     """
     _require_fitting(trained, folder)
-    processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    processes = data_processes(trained.device) if workers is None else workers
     batches = EpochBatches(clips, batch_size=batch_size, shuffle=False)
     loader = make_loader(
         _samples(trained, folder), batches, workers=min(processes, len(batches) - 1)
