@@ -189,7 +189,7 @@ def test_a_stretch_of_a_video(tiny_folder):
     assert (source.first_frame, source.frames, source.promised) == (3, 6, None)
     source = video_source(path, None, RGB, start_s=0.1, end_s=99.0)
     assert (source.first_frame, source.frames) == (3, 9)
-    with pytest.raises(AnnotationError, match="frames 60 to 12 of 12.*correct start_s") as caught:
+    with pytest.raises(AnnotationError, match=r"frames 60 to 12 of 12.*correct start_s") as caught:
         video_source(path, None, RGB, start_s=2.0)
     assert caught.value.code == "DATA-025"
 

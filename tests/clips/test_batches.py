@@ -167,19 +167,21 @@ def test_workers_leave_signals_to_the_parent(tiny_folder):
 def test_a_killed_worker_is_named(tiny_folder):
     batches = EpochBatches(range(8), batch_size=2, seed=5)
     loader = make_loader(varied(tiny_folder, "rgb"), batches, workers=1)
-    with (
-        pytest.raises(EnvironmentFault, match="data process was killed.*--resume") as caught,
-        memory_faults_named(2),
-    ):
-        for _ in loaded(loader):
-            os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
-            time.sleep(0.2)
+
+    def run():
+        with memory_faults_named(2):
+            for _ in loaded(loader):
+                os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
+                time.sleep(0.2)
+
+    with pytest.raises(EnvironmentFault, match=r"data process was killed.*--resume") as caught:
+        run()
     assert caught.value.code == "ENV-011"
 
 
 def test_a_full_gpu_is_named_and_other_faults_are_left_alone():
     with (
-        pytest.raises(EnvironmentFault, match="full with 64 clips.*batch_size=32") as caught,
+        pytest.raises(EnvironmentFault, match=r"full with 64 clips.*batch_size=32") as caught,
         memory_faults_named(64),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -78,7 +78,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EnvironmentFault, match="cannot keep decoded regions.*cache=none") as caught:
+    with pytest.raises(
+        EnvironmentFault, match=r"cannot keep decoded regions.*cache=none"
+    ) as caught:
         build(tmp_path)
     assert caught.value.code == "ENV-002"
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
@@ -89,7 +91,7 @@ def test_a_data_set_one_may_not_write_is_refused(tmp_path, monkeypatch):
         raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "mkdir", forbidden)
-    with pytest.raises(EnvironmentFault, match="Read-only file system.*cache=none") as caught:
+    with pytest.raises(EnvironmentFault, match=r"Read-only file system.*cache=none") as caught:
         build(tmp_path / "new")
     assert caught.value.code == "ENV-001"
 
@@ -132,7 +134,7 @@ def test_a_damaged_cache_is_refused(tmp_path, harm):
         (tmp_path / "index.json").write_text("{")
     else:
         (tmp_path / "index.json").write_text("[]")
-    with pytest.raises(AnnotationError, match="decoded regions are damaged.*remove") as caught:
+    with pytest.raises(AnnotationError, match=r"decoded regions are damaged.*remove") as caught:
         FrameCache(tmp_path)
     assert caught.value.code == "DATA-027"
 

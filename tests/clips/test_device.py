@@ -24,7 +24,7 @@ def gpu(monkeypatch):
 def test_without_a_gpu():
     assert choose_device("auto").type == "cpu"
     assert choose_device("cpu").type == "cpu"
-    with pytest.raises(EnvironmentFault, match="no usable GPU.*--device auto or cpu") as caught:
+    with pytest.raises(EnvironmentFault, match=r"no usable GPU.*--device auto or cpu") as caught:
         choose_device("cuda")
     assert caught.value.code == "ENV-010"
 

@@ -156,7 +156,8 @@ def fit(
             if stop.asked():
                 save()
                 break
-            row = _summary(progress, optimizer.param_groups[0]["lr"])
+            # of the last step; an optimiser resumed after it has not heard of it
+            row = _summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
             told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
             progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
             journal.write({"epoch": progress.epoch, "split": "train", **row})

@@ -1,0 +1,114 @@
+"""Writes ``trace_tiny.json``: the losses of the first 20 steps of two tiny trainings.
+
+Run it as ``python tests/golden/make_golden.py`` after a change that is meant to change how a
+training runs, and say in the commit why the losses moved.
+"""
+
+import importlib.util
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from poselens.data.folder import open_folder
+from poselens.training import run
+from poselens.training.config import Recipe, RgbSection, SkeletonSection
+
+TRACE = Path(__file__).parent / "trace_tiny.json"
+STEPS = 20
+
+RECIPE = {
+    "name": "golden",
+    "rgb": {
+        "network": {
+            "backbone": "resnet18",
+            "width": 0.125,
+            "staa_blocks": "every-second",
+            "dropout": 0.2,
+        },
+        "input": {"segments": 4, "snippet_length": 3, "snippet": "random", "scale": 36, "size": 32},
+        "augment": {"scales": [1.0, 0.9], "brightness": 0.2},
+        "training": {
+            "epochs": 10,
+            "batch_size": 4,
+            "lr": 0.001,
+            "milestones": [5],
+            "warmup_epochs": 1,
+            "clip_norm": 5.0,
+            "label_smoothing": 0.1,
+            "workers": 0,
+            "seed": 11,
+        },
+    },
+    "skeleton": {
+        "network": {"width": 8, "blocks": [1, 1, 1], "dropout": 0.2},
+        "input": {"window": 8, "footing": "body", "stream": "joint"},
+        "augment": {"noise": 0.1, "flip": 0.5, "scaling": 0.1},
+        "training": {
+            "epochs": 10,
+            "batch_size": 4,
+            "lr": 0.0005,
+            "nesterov": True,
+            "schedule": "cosine",
+            "clip_norm": None,
+            "workers": 0,
+            "seed": 11,
+        },
+    },
+}
+
+
+def trace(section: RgbSection | SkeletonSection, root: Path, out: Path) -> list[float]:
+    """Train on the CPU with one thread and return the loss of each step."""
+    losses: list[float] = []
+    plain = run.cross_entropy
+
+    def recording(**options):
+        inner = plain(**options)
+
+        def objective(network, batch):
+            found = inner(network, batch)
+            losses.append(found.total.item())
+            return found
+
+        return objective
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run.cross_entropy = recording
+    try:
+        request = run.Request(root, "p", "golden", out, "cpu", resume=False)
+        run.train(open_folder(root), section, request)
+    finally:
+        run.cross_entropy = plain
+        torch.set_num_threads(threads)
+    return losses[:STEPS]
+
+
+def traces(root: Path, folder: Path) -> dict[str, list[float]]:
+    """Trace both branches on the data set in ``root``; runs are written into ``folder``."""
+    recipe = Recipe.model_validate(RECIPE)
+    return {
+        "rgb": trace(recipe.rgb, root, folder / "rgb"),
+        "skeleton": trace(recipe.skeleton, root, folder / "skeleton"),
+    }
+
+
+def main() -> None:
+    """Draw the tiny data set of the tests, train, and write the file."""
+    place = Path(__file__).parents[1] / "conftest.py"
+    spec = importlib.util.spec_from_file_location("tiny_folder", place)
+    assert spec is not None
+    assert spec.loader is not None
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = traces(drawing.write_tiny_folder(folder / "data"), folder)
+    content = {"torch": torch.__version__, **found}
+    TRACE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+import pickle
+import random
+import zipfile
+
+import pytest
+import torch
+
+from poselens.checkpoint import write_tensors
+from poselens.errors import CheckpointError
+from poselens.rgb.build import build_rgb_network
+from poselens.training import initial
+from poselens.training.initial import load_initial_weights, read_state
+
+# torch wonders about foreign pickles before it refuses them
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+
+
+def network(classes=3):
+    return build_rgb_network(backbone="resnet18", num_classes=classes, width=0.125)
+
+
+def published(classes=3):
+    """The backbone's weights under torchvision's names."""
+    torch.manual_seed(5)
+    return {
+        name.removeprefix("backbone."): torch.rand_like(value, dtype=torch.float32)
+        for name, value in network(classes).state_dict().items()
+        if ".staa." not in name
+    }
+
+
+def save(path, tensors):
+    if path.suffix == ".safetensors":
+        write_tensors(path, tensors)
+    else:
+        torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt"])
+def test_weights_from_a_file(tmp_path, name):
+    tensors = published()
+    path = save(tmp_path / name, tensors)
+    model = network()
+    report = load_initial_weights(model, str(path))
+    assert report == {"source": str(path), "taken": len(tensors), "left_out": []}
+    assert torch.equal(model.state_dict()["backbone.conv1.weight"], tensors["conv1.weight"])
+    assert torch.equal(model.state_dict()["fc.bias"], tensors["fc.bias"])
+
+
+def test_a_classifier_of_other_classes_is_left_out(tmp_path):
+    path = save(tmp_path / "w.pth", {"state_dict": published(7), "epoch": 3})
+    report = load_initial_weights(network(3), str(path))
+    assert sorted(report["left_out"]) == ["fc.bias", "fc.weight"]
+
+
+def test_names_are_looked_up(tmp_path, monkeypatch):
+    path = save(tmp_path / "w.pth", published())
+    monkeypatch.setattr(initial, "locate", lambda name: {"resnet18-imagenet": path}[name])
+    assert load_initial_weights(network(), "resnet18-imagenet")["source"] == "resnet18-imagenet"
+
+
+def test_weights_of_another_network_are_refused_with_their_file(tmp_path):
+    tensors = published()
+    tensors["conv9.weight"] = torch.ones(1)
+    path = save(tmp_path / "w.pth", tensors)
+    with pytest.raises(CheckpointError, match=r"w.pth: .*unexpected conv9.weight") as caught:
+        load_initial_weights(network(), str(path))
+    assert caught.value.code == "CKPT-004"
+
+
+@pytest.mark.parametrize("name", ["none.pth", "none.safetensors"])
+def test_a_missing_file_is_refused(tmp_path, name):
+    with pytest.raises(CheckpointError, match=f"{name}: file is missing") as caught:
+        read_state(tmp_path / name)
+    assert caught.value.code == "CKPT-001"
+
+
+class Hostile:
+    def __reduce__(self):
+        return (open, ("hostile-was-here", "w"))
+
+
+def refused(path, told="not a torch file of plain tensors; it was not run"):
+    with pytest.raises(CheckpointError, match=told) as caught:
+        read_state(path)
+    assert caught.value.code == "CKPT-013"
+
+
+def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": torch.ones(1), "x": Hostile()}, "w.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Hostile()))
+    for name in ("w.pth", "plain.pth"):
+        refused(tmp_path / name)
+    assert not (tmp_path / "hostile-was-here").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<!DOCTYPE html><html>", b"\x80\x02}", b"\x80\x05K", b"PK\x03\x04" + b"0" * 64],
+)
+def test_what_is_no_torch_file_is_refused(tmp_path, content):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    refused(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damage_anywhere_is_refused_or_harmless(tmp_path, zipped):
+    whole = tmp_path / "whole.pth"
+    torch.save({"w": torch.ones(4)}, whole, _use_new_zipfile_serialization=zipped)
+    content = whole.read_bytes()
+    draw = random.Random(0)
+    path = tmp_path / "w.pth"
+    for _ in range(150):
+        spoiled = bytearray(content)
+        if draw.random() < 0.5:
+            del spoiled[draw.randrange(len(spoiled)) :]
+        else:
+            for _ in range(draw.randrange(1, 6)):
+                spoiled[draw.randrange(len(spoiled))] = draw.randrange(256)
+        path.write_bytes(spoiled)
+        try:
+            read = read_state(path)
+        except CheckpointError:
+            continue
+        assert all(isinstance(value, torch.Tensor) for value in read.values())
+
+
+@pytest.mark.parametrize(
+    "content", [torch.ones(2), [torch.ones(2)], {"a": 3}, {3: torch.ones(1)}, {"state_dict": None}]
+)
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", "expected a table of tensors")
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused(tmp_path / "w.pth")

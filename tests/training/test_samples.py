@@ -1,0 +1,97 @@
+import json
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from poselens.data.folder import open_folder
+from poselens.errors import InputError
+from poselens.training.run import _describe, _split
+from poselens.training.samples import SKIPPED_FILE, Samples
+from poselens.training.state import Progress
+
+CPU = torch.device("cpu")
+
+
+class Constant(nn.Module):
+    """Scores every clip alike, and counts the batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, clips):
+        self.batches += 1
+        return torch.ones(len(clips), 4)
+
+
+@pytest.fixture
+def samples(tiny_folder, tiny_section, tmp_path):
+    def make(branch="rgb", root=None, **training):
+        folder = open_folder(root or tiny_folder)
+        section = tiny_section(branch, **training)
+        parts = _split(folder, "p", held_out=section.training.validation == "hold-out")
+        return Samples(folder, section, _describe(folder, section), parts, tmp_path)
+
+    return make
+
+
+def test_an_epoch_goes_on_where_it_stands(samples):
+    whole = samples(epochs=1)
+    begun = [batch["id"] for batch in whole.train_batches(Progress(epoch=3), CPU)]
+    rest = [batch["id"] for batch in whole.train_batches(Progress(epoch=3, step=1), CPU)]
+    assert [len(batch) for batch in begun] == [3, 3, 2]
+    assert rest == begun[1:]
+    assert sorted(name for batch in begun for name in batch) == [
+        f"c{clip:02d}" for clip in range(8)
+    ]
+
+
+def test_a_batch_of_nothing_readable_is_a_step(samples, spoiled):
+    made = samples(root=spoiled("c02", "c05"), batch_size=1, max_bad=1.0)
+    progress = Progress()
+    seen = []
+    for batch in made.train_batches(progress, CPU):
+        seen.append((progress.step, batch["id"][0]))
+        progress.step += 1
+    assert progress.step == 8
+    assert len(seen) == 6
+    assert sorted(progress.skipped) == ["c02", "c05"]
+    # each of the others stands where it stood in the whole epoch
+    order = [batch["id"][0] for batch in samples(batch_size=1).train_batches(Progress(), CPU)]
+    assert [order[step] for step, _ in seen] == [name for _, name in seen]
+
+
+def test_validation_is_in_order_and_without_augmentation(samples):
+    made = samples("skeleton")
+    progress = Progress()
+    first = made.validate(Constant(), CPU, progress, lambda: False, amp=False)
+    assert list(first.ids) == ["c08", "c09", "c10", "c11"]
+    assert first.labels.tolist() == [0, 1, 2, 3]
+    assert first.stream == "joint"
+    assert made.validation_clips == 4
+
+
+def test_validation_stops_when_asked(samples):
+    made = samples("skeleton", batch_size=1)
+    network = Constant()
+    scored = made.validate(network, CPU, Progress(), lambda: network.batches >= 2, amp=False)
+    assert list(scored.ids) == ["c08", "c09"]
+
+
+def test_clips_of_both_parts_are_counted_against_the_budget(samples, spoiled, tmp_path):
+    made = samples(root=spoiled("c01", "c09"), batch_size=1, max_bad=1 / 12)
+    progress = Progress()
+    assert len(list(made.train_batches(progress, CPU))) == 7
+    with pytest.raises(InputError, match=r"2 of 12 clips cannot be read so far \(c01: VID-003"):
+        made.validate(Constant(), CPU, progress, lambda: False, amp=False)
+    lines = (tmp_path / SKIPPED_FILE).read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["c01", "c09"]
+
+
+def test_the_cores_decide_how_many_workers(samples, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(40)))
+    assert samples(workers=None)._train_loader.num_workers == 16
+    assert samples(workers=5)._train_loader.num_workers == 5
+    assert samples(workers=5)._val_loader.num_workers == 2
