@@ -18,7 +18,7 @@ from poselens.data.info import ClipRecord, DatasetInfo, ProtocolInfo, SkeletonIn
 from poselens.data.writer import FolderWriter
 
 OPEN = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 start = time.perf_counter()
 from poselens.data.folder import open_folder
@@ -29,12 +29,15 @@ train = folder.indices("cross-subject", "train")
 folder.skeleton(int(train[-1]), "pixels")
 last = folder.index_of(str(folder.ids[-1]))
 used = time.perf_counter()
+# not ru_maxrss: a child inherits that of the process that started it
+status = Path("/proc/self/status").read_text().split()
+peak_kb = int(status[status.index("VmHWM:") + 1])
 print(json.dumps({
     "clips": len(folder),
     "import_s": round(imported - start, 3),
     "open_s": round(opened - imported, 3),
     "first_use_s": round(used - opened, 3),
-    "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    "peak_rss_mb": round(peak_kb / 1024, 1),
 }))
 """
 

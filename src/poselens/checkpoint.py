@@ -59,6 +59,20 @@ def write_atomically(path: Path, write: Callable[[int], None]) -> None:
         raise
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, and prove before any work that files can be written there.
+
+    Raises:
+        EnvironmentFault: ``ENV-001`` to ``ENV-003``, as :func:`write_atomically`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as fault:
+        raise _disk_fault(fault, folder) from fault
+
+
 def _disk_fault(fault: OSError, path: Path) -> EnvironmentFault:
     if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return EnvironmentFault(

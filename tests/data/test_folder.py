@@ -190,7 +190,9 @@ def test_index_that_does_not_match_the_array(
 
 def test_layout_of_another_joint_count(tiny: Path) -> None:
     edit(tiny / "dataset.yaml", "coco-17", "kinect-20")
-    with pytest.raises(SkeletonError, match=r"found 17 joints, expected 20.*use --layout coco-17"):
+    with pytest.raises(
+        SkeletonError, match=r"found 17 joints, expected 20.*these joints fit coco-17"
+    ):
         open_folder(tiny)
 
 

@@ -79,7 +79,7 @@ def test_json_null_and_nan_are_missing(tmp_path: Path) -> None:
     ("array", "code", "message"),
     [
         (COCO[:, :, :16], "SKEL-004", "found 16 joints, expected 17"),
-        (np.ones((2, 20, 3)), "SKEL-004", "use --layout kinect-20 or ucla-20"),
+        (np.ones((2, 20, 3)), "SKEL-004", "these joints fit kinect-20 or ucla-20"),
         (COCO[0, 0], "SKEL-005", r"float32 of shape \(17, 2\), expected numbers"),
         (COCO[..., :1], "SKEL-005", "found 1 coordinates"),
         (COCO > 0, "SKEL-005", "bool of shape"),
@@ -174,7 +174,7 @@ def test_declared_size_over_the_limit(tmp_path: Path) -> None:
 
 def test_layout_is_needed_once(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", pixels=COCO)
-    with pytest.raises(SkeletonError, match=r"does not name its joint layout.*give --layout"):
+    with pytest.raises(SkeletonError, match=r"does not name its joint layout.*with a layout"):
         read_skeleton(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", pixels=COCO, layout="coco-17")
     with pytest.raises(SkeletonError, match="layout is 'coco-17', not 'ntu-25'") as caught:

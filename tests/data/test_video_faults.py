@@ -283,7 +283,7 @@ def test_out_of_memory(video, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(av, "open", full)
-    refused(video, "ENV-004", "not enough memory to decode", EnvironmentFault)
+    refused(video, "ENV-007", "not enough memory to decode", EnvironmentFault)
 
 
 def test_frame_that_no_filter_takes(video, monkeypatch):

@@ -124,6 +124,12 @@ def test_wrong_joint_counts_and_empty_clips_are_refused():
         prepare(np.full_like(clip(), np.nan), layout=LAYOUT)
 
 
+def test_somebody_never_seen_takes_nobodys_place():
+    nobody = np.full_like(clip(), np.nan)
+    found = prepare(np.concatenate([nobody, clip()]), layout=LAYOUT, people=1)
+    np.testing.assert_array_equal(found, prepare(clip(), layout=LAYOUT, people=1))
+
+
 @pytest.mark.shared
 def test_facing_brings_the_views_of_one_performance_together():
     folder = SHARED / "data" / "nw_ucla" / "all_sqe"

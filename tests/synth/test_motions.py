@@ -82,7 +82,7 @@ def test_contradicting_joint_files_are_refused(
     path = joint_file(tmp_path / "m.npz", **changes)
     with pytest.raises(SkeletonError, match=words) as caught:
         load_motions(path)
-    assert caught.value.code == "SKEL-011"
+    assert caught.value.code == "SKEL-031"
 
 
 def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
     for path in (text, part, *others):
         with pytest.raises(SkeletonError, match="not a joint file") as caught:
             load_motions(path)
-        assert caught.value.code == "SKEL-010"
+        assert caught.value.code == "SKEL-030"
 
 
 @pytest.mark.shared

@@ -13,7 +13,10 @@ def cost(
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 60,
     as_json: Json = False,
 ) -> int:
-    """Count one clip, one view, one skeleton stream, in multiply-accumulates (GMACs)."""
+    """Count operations and parameters of a recipe.
+
+    One clip, one view, one skeleton stream, in multiply-accumulates (GMACs).
+    """
     from poselens.recipes import load
     from poselens.recipes.costing import recipe_cost
 

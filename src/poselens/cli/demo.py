@@ -6,15 +6,19 @@ from typing import Annotated
 
 import typer
 
-from poselens.cli.output import give_table, percent, tell, with_interval
+from poselens.cli.output import give_results, percent, tell
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path("demo"),
-    clips: Annotated[int, typer.Option(min=128, help="Clips to draw.")] = 480,
+    clips: Annotated[int, typer.Option(min=128, help="Clips to draw.")] = 640,
     seed: Annotated[int, typer.Option(help="Seed of the drawn data set.")] = 0,
 ) -> int:
-    """Draw clips, train both branches, fuse, evaluate, predict one held-out clip, report."""
+    """Show all of it on clips drawn here.
+
+    Draws clips, trains both branches, fuses, evaluates, predicts one held-out clip, reports.
+    """
+    from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
     from poselens.recipes import load
@@ -26,7 +30,7 @@ def demo(
     started = time.monotonic()
     data = out / "data"
     if not data.exists():
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         tell(f"drawing {clips} clips of 16 near-identical actions")
         with bar("drawing clips", clips) as told:
             make_dataset(data, clips=clips, seed=seed, progress=lambda done, total: told())
@@ -56,18 +60,7 @@ def demo(
         overwrite=True,
     )
     truth = folder.info.classes[int(folder.labels[clip])]
-    give_table(
-        f"held-out subjects, {made.result.fused.n} clips",
-        ["stream", "Top-1 % [95 %]", "mean class %"],
-        [
-            [
-                entry.stream,
-                with_interval(entry.top1, entry.as_dict()["interval"]),
-                percent(entry.mean_class),
-            ]
-            for entry in [*made.result.streams, made.result.fused]
-        ],
-    )
+    give_results(f"{folder.info.name}, held-out subjects", made.result)
     told_label, score = results[0]["label"], percent(results[0]["score"])
     tell(f"a held-out clip of {truth!r} is recognised as {told_label!r} ({score} %)")
     tell(f"report         {made.report.resolve()}")

@@ -10,7 +10,10 @@ PACKAGES = ("torch", "av", "numpy", "scipy", "scikit-learn", "pydantic", "ai-edg
 
 
 def doctor(as_json: Json = False) -> int:
-    """Look at Python, packages, GPU, video codecs, pose estimation and weights."""
+    """Look at what this machine has.
+
+    Python, packages, GPU, video codecs, pose estimation and weights.
+    """
     checks: list[dict[str, Any]] = [
         _checked("python", _python),
         _checked("packages", _packages),

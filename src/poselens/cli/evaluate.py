@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from poselens.cli.output import Device, Json, give_json, give_table, percent, tell, with_interval
+from poselens.cli.output import Device, Json, give_json, give_results, tell
 
 
 def evaluate(
@@ -17,7 +17,10 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Score every clip of a split and print accuracies with 95 % intervals."""
+    """Judge a bundle or run on one part of a split.
+
+    Accuracies come with 95 % intervals. Exit code 1 when a clip could not be read.
+    """
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
@@ -29,25 +32,15 @@ def evaluate(
     with bar("scoring", None) as told:
         result = evaluate_bundle(bundle, data, protocol, part, told=told, scores_out=scores)
     facts = result.as_dict()
+    exit_code = 1 if result.skipped else 0
     if as_json:
         give_json(facts)
-        return 0
-    give_table(
-        f"{data.info.name}, {protocol}, {part}: {result.fused.n} clips, 1 view",
-        ["stream", "Top-1 % [95 %]", "mean class %", "n"],
-        [
-            [
-                e.stream,
-                with_interval(e.top1, e.as_dict()["interval"]),
-                percent(e.mean_class),
-                str(e.n),
-            ]
-            for e in [*result.streams, result.fused]
-            if e is result.fused or len(result.streams) > 1
-        ],
-    )
+        return exit_code
+    give_results(f"{data.info.name}, {protocol}", result)
     tell(f"selection: {bundle.selection}")
     tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
     for clip, reason in list(result.skipped.items())[:10]:
         tell(f"  {clip}: {reason}")
-    return 0
+    for note in result.notes:
+        tell(f"note: {note}")
+    return exit_code

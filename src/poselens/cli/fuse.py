@@ -19,7 +19,10 @@ def fuse(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Choose the weights of Eq. (14) and write a bundle; fitted ones see validation clips only."""
+    """Join runs to one bundle.
+
+    The weights are those of Eq. (14); fitted ones see validation clips only.
+    """
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
     from poselens.recipes.fusing import fuse_runs

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from poselens.errors import PoselensError
+
+if TYPE_CHECKING:
+    from poselens.recipes.evaluating import Result
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
@@ -35,10 +38,29 @@ def give_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """Print a table for people."""
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        table.add_column(column, justify=side, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def give_results(title: str, result: "Result") -> None:
+    """Print how every stream and their fusion did, with 95 % intervals."""
+    rows = [*result.streams, result.fused] if len(result.streams) > 1 else [result.fused]
+    give_table(
+        f"{title}, {result.part}: {result.fused.n} clips, 1 view",
+        ["stream", "Top-1 % [95 %]", "mean class %", "n"],
+        [
+            [
+                entry.stream,
+                with_interval(entry.top1, entry.as_dict()["interval"]),
+                percent(entry.mean_class),
+                str(entry.n),
+            ]
+            for entry in rows
+        ],
+    )
 
 
 def percent(share: float) -> str:

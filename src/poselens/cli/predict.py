@@ -1,14 +1,11 @@
 """``poselens predict``: videos in, labels, scores and labelled videos out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from poselens.cli.output import Device, Json, give_json, give_table, percent, tell
-
-if TYPE_CHECKING:
-    pass
 
 
 def predict(
@@ -17,6 +14,9 @@ def predict(
     skeleton: Annotated[
         Path | None,
         typer.Option(help="Skeleton file of the one video, or a data set folder that holds it."),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Joint layout of a skeleton file that does not name it.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("predictions"),
     pose: Annotated[
@@ -28,7 +28,11 @@ def predict(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Recognise the action in each video; one table, one JSON and one labelled video per clip."""
+    """Recognise the action in videos.
+
+    Writes one table, one JSON and a labelled video per clip. Exit code 1 when some clips failed, 3
+    when all did.
+    """
     from poselens.recognition.pose import choose_estimator
     from poselens.recognition.predicting import predict_clips
     from poselens.recognition.recognizer import Recognizer
@@ -36,10 +40,19 @@ def predict(
     estimator, note = choose_estimator(pose, pose_weights)
     if note is not None and skeleton is None:
         tell(note)
-    recognizer: Recognizer = Recognizer.load(bundle, device=device, pose=estimator)
+    recognizer = Recognizer.load(bundle, device=device, pose=estimator)
     results, exit_code = predict_clips(
-        recognizer, videos or [], skeleton=skeleton, out=out, draw=video, overwrite=overwrite
+        recognizer,
+        videos or [],
+        skeleton=skeleton,
+        layout=layout,
+        out=out,
+        draw=video,
+        overwrite=overwrite,
     )
+    for entry in results:
+        if entry["status"] == "error":
+            tell(f"error[{entry['error']['code']}]: {entry['message']}")
     if as_json:
         give_json({"clips": results})
     else:
@@ -52,15 +65,14 @@ def _show(results: list[dict[str, Any]]) -> None:
     for entry in results:
         if entry["status"] == "error":
             rows.append([entry["clip"], "error", entry["error"]["code"], "", ""])
-            tell(f"error[{entry['error']['code']}]: {entry['message']}")
             continue
         coverage = entry["person_coverage"]
         rows.append(
             [
                 entry["clip"],
                 entry["status"],
-                entry["label"],
-                percent(entry["score"]),
+                entry["label"] or "",
+                "" if entry["score"] is None else percent(entry["score"]),
                 "" if coverage is None else percent(coverage),
             ]
         )

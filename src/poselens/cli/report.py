@@ -1,6 +1,6 @@
 """``poselens report``: one self-contained HTML page about a bundle."""
 
-import sys
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,11 @@ def report(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Evaluate and write a report: results, curves, confusions, costs, commands."""
+    """Write one HTML page about a bundle.
+
+    It shows results, curves, confusions, costs and the commands that made it.
+    """
+    from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
@@ -29,18 +33,23 @@ def report(
     from poselens.recipes.reporting import make_report
     from poselens.recognition.bundle import load_bundle
 
+    make_folder(out.parent)
     data = open_folder(folder)
     bundle = load_bundle(model, device=choose_device(device))
     with bar("scoring", None) as told:
         result = evaluate_bundle(bundle, data, protocol, part, told=told)
     order = _in_order(runs or [], [trained.stream.name for trained in bundle.streams])
-    commands = ["poselens " + " ".join(sys.argv[1:])]
+    if runs and not order:
+        tell("the runs are not those of the bundle: the curves are left out")
+    command = ["poselens", "report", str(model), str(folder), "--protocol", protocol]
+    command += ["--part", part, "--out", str(out), *(f"--run={run}" for run in runs or [])]
+    commands = [shlex.join(command)]
     make_report(out, bundle, data, result, runs=order, commands=commands)
     if as_json:
         give_json({"report": str(out), **result.as_dict()})
     else:
         tell(f"{out}")
-    return 0
+    return 1 if result.skipped else 0
 
 
 def _in_order(runs: list[Path], streams: list[str]) -> list[Path]:

@@ -1,12 +1,15 @@
 """``poselens run``: from videos or a data set folder to a bundle and a report."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poselens.cli.output import Device, Json, give_json, give_table, percent, tell, with_interval
+from poselens.cli.output import Device, Json, give_json, give_results, tell
 from poselens.cli.train import Setting
+
+if TYPE_CHECKING:
+    from poselens.data.folder import ClipFolder
 
 
 def run(
@@ -27,59 +30,62 @@ def run(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Import, estimate poses where missing, split, train, fuse, evaluate, report; resumable."""
-    from poselens.cli.progress import bar
-    from poselens.data.folder import open_folder
+    """Go from videos to a bundle and a report.
+
+    Imports, estimates poses where missing, splits, trains, fuses, evaluates and reports. A run that
+    was stopped goes on with the same command.
+    """
     from poselens.recipes import load
     from poselens.recipes.pipeline import streams_for, train_fuse_report
-    from poselens.recipes.posing import with_estimated_pose
     from poselens.recipes.sources import as_folder
-    from poselens.recognition.pose import choose_estimator
 
+    chosen_recipe = load(recipe)
     folder, notes = as_folder(data, out / "data")
     if not folder.info.skeletons:
-        posed = out / "data-with-pose"
-        if not posed.exists():
-            estimator, note = choose_estimator(pose, pose_weights)
-            if estimator is None:
-                notes.append(note or "no skeletons: --pose none")
-                tell(notes[-1])
-            else:
-                with bar("estimating poses", len(folder)) as told:
-                    notes += with_estimated_pose(folder, posed, estimator, told=told)
-        if posed.exists():
-            folder = open_folder(posed)
-    chosen = protocol or next(iter(folder.info.protocols), "")
+        folder, more = _with_joints(folder, out / "data-with-pose", pose, pose_weights)
+        notes += more
     made = train_fuse_report(
         folder,
-        load(recipe),
-        chosen,
+        chosen_recipe,
+        protocol or next(iter(folder.info.protocols), ""),
         out,
-        streams=streams_for(folder, streams.split(",")),
+        streams=streams_for(folder, [name.strip() for name in streams.split(",")]),
         device=device,
         settings=settings or [],
         told=tell,
         notes=notes,
     )
     if made.result is None:
+        if as_json:
+            give_json({"bundle": None, "complete": False})
         tell(f"stopped and saved; the same command goes on ({out})")
         return made.exit_code
     if as_json:
         facts = made.result.as_dict()
-        give_json({"bundle": str(made.bundle), "report": str(made.report), "notes": notes, **facts})
-        return 0
-    rows = [*made.result.streams, made.result.fused]
-    give_table(
-        f"{folder.info.name}, {chosen}: {made.result.fused.n} test clips",
-        ["stream", "Top-1 % [95 %]", "mean class %"],
-        [
-            [
-                entry.stream,
-                with_interval(entry.top1, entry.as_dict()["interval"]),
-                percent(entry.mean_class),
-            ]
-            for entry in (rows if len(made.result.streams) > 1 else rows[:1])
-        ],
-    )
-    tell(f"bundle  {made.bundle}\nreport  {made.report}")
+        paths = {"bundle": str(made.bundle), "report": str(made.report)}
+        give_json({**paths, **facts, "notes": [*notes, *facts["notes"]]})
+    else:
+        give_results(f"{folder.info.name}, {made.result.protocol}", made.result)
+        tell(f"bundle  {made.bundle}\nreport  {made.report}")
     return 0
+
+
+def _with_joints(
+    folder: "ClipFolder", posed: Path, pose: str, pose_weights: Path | None
+) -> tuple["ClipFolder", list[str]]:
+    """Return the data set with estimated joints, or as it is where none can be estimated."""
+    from poselens.cli.progress import bar
+    from poselens.data.folder import open_folder
+    from poselens.recipes.posing import with_estimated_pose
+    from poselens.recognition.pose import choose_estimator
+
+    if posed.exists():
+        return open_folder(posed), []
+    estimator, note = choose_estimator(pose, pose_weights)
+    if estimator is None:
+        told = note or "no skeletons: --pose none"
+        tell(told)
+        return folder, [told]
+    with bar("estimating poses", len(folder)) as advance:
+        notes = with_estimated_pose(folder, posed, estimator, told=advance)
+    return open_folder(posed), notes

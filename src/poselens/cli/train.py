@@ -71,6 +71,8 @@ def _train(
     request = Request(root, protocol, chosen.name, out, device, resume)
     finished = train(open_folder(root), section, request)
     if finished.exit_code:
+        if as_json:
+            give_json({"run": str(out), "complete": False})
         tell(f"stopped and saved; go on with --resume ({out})")
         return finished.exit_code
     facts: dict[str, Any] = {"run": str(out), **finished.facts}

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from poselens.clips.augment import View, apply_to_pixels, centre_view, random_view
+from poselens.clips.augment import (
+    View,
+    apply_to_pixels,
+    centre_view,
+    random_view,
+    without_background,
+)
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
 from poselens.clips.segments import frames_to_read
@@ -147,10 +153,10 @@ def rgb_input(
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
     cut = apply_to_pixels(tensor, view, size=settings.size)
     per = len(cut) // settings.segments
-    if per == 1:
-        return cut
-    snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
-    return snippets.mean(1).round().to(torch.uint8)
+    if per > 1:
+        snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
+        cut = snippets.mean(1).round().to(torch.uint8)
+    return without_background(cut) if settings.background == "subtract" else cut
 
 
 def choose_frames(
@@ -250,6 +256,7 @@ class RgbClips(Dataset[Item]):
                 scales=self._augment.scales,
                 flip=0.0 if other is None else self._augment.flip,
                 brightness=self._augment.brightness,
+                colour=self._augment.colour,
             )
             label = other if view.flipped and other is not None else label
         if self._cache is not None:

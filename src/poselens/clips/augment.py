@@ -28,7 +28,9 @@ class View:
         width: Width of the inner box, as a share of the region's width.
         height: Height, as a share of the region's height.
         flipped: Mirrored left to right.
-        gain: Factor on every pixel.
+        gain: Factor on every pixel, for red, green and blue.
+        offset: Added to every pixel, in grey levels, for red, green and blue.
+        channels: Which stored channel is read as red, green and blue.
     """
 
     left: float
@@ -36,7 +38,14 @@ class View:
     width: float
     height: float
     flipped: bool = False
-    gain: float = 1.0
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    channels: tuple[int, int, int] = (0, 1, 2)
+
+    @property
+    def recolours(self) -> bool:
+        """Whether any pixel changes its colour."""
+        return (self.gain, self.offset) != ((1.0,) * 3, (0.0,) * 3)
 
 
 def centre_view(*, scale: int, size: int) -> View:
@@ -51,6 +60,7 @@ def random_view(
     scales: Sequence[float] = (1.0, 0.875, 0.75, 0.66),
     flip: float = 0.5,
     brightness: float = 0.0,
+    colour: float = 0.0,
 ) -> View:
     """Draw a training view: multi-scale crop and mirror, as TSN and TSM do.
 
@@ -60,19 +70,27 @@ def random_view(
             apart, at most one step away from each other.
         flip: Probability of mirroring.
         brightness: Largest relative change of brightness.
+        colour: Strength of a change of colours: channels trade places with this probability, and
+            each is scaled by up to this share and shifted by up to 64 times it.
 
     Departure: the corner is uniform over all positions instead of TSN's thirteen fixed ones.
     """
     across = int(rng.integers(len(scales)))
     down = int(np.clip(across + rng.integers(-1, 2), 0, len(scales) - 1))
     width, height = scales[across], scales[down]
+    bright = 1.0 + brightness * float(rng.uniform(-1, 1))
+    gains = bright * (1.0 + colour * rng.uniform(-1, 1, 3))
+    offsets = 64.0 * colour * rng.uniform(-1, 1, 3)
+    order = rng.permutation(3) if rng.random() < colour else np.arange(3)
     return View(
         left=float(rng.random()) * (1 - width),
         top=float(rng.random()) * (1 - height),
         width=width,
         height=height,
         flipped=bool(rng.random() < flip),
-        gain=1.0 + brightness * float(rng.uniform(-1, 1)),
+        gain=(float(gains[0]), float(gains[1]), float(gains[2])),
+        offset=(float(offsets[0]), float(offsets[1]), float(offsets[2])),
+        channels=(int(order[0]), int(order[1]), int(order[2])),
     )
 
 
@@ -89,9 +107,24 @@ def apply_to_pixels(
         part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)
     if view.flipped:
         part = part.flip(-1)
-    if view.gain != 1.0:
-        part = (part.float() * view.gain).clamp_(0, 255).to(torch.uint8)
+    if view.channels != (0, 1, 2):
+        part = part[:, list(view.channels)]
+    if view.recolours:
+        gain = torch.tensor(view.gain).view(3, 1, 1)
+        offset = torch.tensor(view.offset).view(3, 1, 1)
+        part = (part.float() * gain + offset).clamp_(0, 255).to(torch.uint8)
     return part.contiguous()
+
+
+def without_background(clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "t 3 h w"]:
+    """Return half the difference of each frame to the clip's mean, around grey level 128.
+
+    Departure: not in the paper. With a camera at rest, what does not move vanishes, which spares a
+    small network trained from scratch on few clips from learning rooms and clothes.
+    """
+    frames = clip.float()
+    still = frames.mean(dim=0, keepdim=True)
+    return ((frames - still) / 2 + 128).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def placement(region: Box, view: View, *, size: int) -> Placement:

@@ -1,5 +1,6 @@
 """Where networks run, and in which precision."""
 
+import os
 from typing import Literal
 
 import torch
@@ -27,6 +28,15 @@ def choose_device(name: str) -> torch.device:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     return torch.device("cuda")
+
+
+def data_processes(device: torch.device) -> int:
+    """Return how many processes prepare clips: as many as cores for a GPU, half for a CPU network.
+
+    On a CPU the network's own threads need the cores; more processes than that slow both down.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, 16) if device.type == "cuda" else max(1, cores // 2)
 
 
 def use_bf16(choice: Literal["auto", "off", "bf16"], device: torch.device) -> bool:

@@ -48,6 +48,8 @@ class RgbInput(_Settings):
     """Side in pixels to which the region is resized."""
     size: int = Field(224, ge=8)
     """Side in pixels of the network's input."""
+    background: Literal["keep", "subtract"] = "keep"
+    """``subtract`` shows the network each frame's difference to the clip's mean."""
 
 
 class RgbAugment(_Settings):
@@ -59,6 +61,8 @@ class RgbAugment(_Settings):
     """Probability of mirroring, where the data set says what a mirrored clip is."""
     brightness: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness."""
+    colour: float = Field(0.0, ge=0, le=1)
+    """Strength of a change of colours."""
 
 
 class RgbNetworkSettings(_Settings):
@@ -78,8 +82,8 @@ class SkeletonInput(_Settings):
 
     space: Space = "metres"
     """Which skeletons of the data set: ``metres`` or ``pixels``."""
-    stream: str = "joint"
-    """``joint``, ``bone``, ``joint-motion`` or ``bone-motion``."""
+    stream: Literal["joint", "bone", "joint-motion", "bone-motion"] = "joint"
+    """What is looked at; also the stream's name, and that of its file in a bundle."""
     window: int = Field(64, ge=4)
     """Frames after resampling."""
     sample: Sampling = "crop"

@@ -120,12 +120,15 @@ def _agree(asked: str | None, written: str | None, path: Path) -> str:
     name = written or asked
     if not isinstance(name, str):
         raise SkeletonError(
-            "SKEL-006", "the file does not name its joint layout", file=path, mend="give --layout"
+            "SKEL-006",
+            "the file does not name its joint layout",
+            file=path,
+            mend="store an .npz or .json with a layout",
         )
     if asked is not None and asked != name:
         raise SkeletonError(
             "SKEL-006", f"the file's joint layout is {name!r}, not {asked!r}", file=path,
-            mend="leave --layout out",
+            mend="give the layout once",
         )  # fmt: skip
     try:
         get_layout(name)

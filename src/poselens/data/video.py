@@ -164,7 +164,7 @@ def read_frames(
     Raises:
         VideoError: ``VID-001`` to ``VID-013``; ``VID-014`` for a box outside the frame.
         UsageError: ``VID-009`` for a URL, ``VID-015`` for no or negative indices.
-        EnvironmentFault: ``ENV-004`` out of memory.
+        EnvironmentFault: ``ENV-007`` out of memory.
     """
     source = Path(path)
     rows = _rows_by_frame(wanted, first_frame, source)
@@ -228,7 +228,7 @@ def iterate_frames(
     Raises:
         VideoError: ``VID-001`` to ``VID-013``.
         UsageError: ``VID-009`` for a URL.
-        EnvironmentFault: ``ENV-004`` out of memory.
+        EnvironmentFault: ``ENV-007`` out of memory.
     """
     source = Path(path)
     damage = _Damage()

@@ -76,7 +76,7 @@ def open_fault(path: Path, fault: BaseException) -> VideoError | EnvironmentFaul
     Returns:
         ``VID-003`` not a video, ``VID-004`` container index missing, ``VID-007`` format not
         allowed, ``VID-011`` no decoder, ``VID-012`` damaged, ``VID-013`` not permitted, or
-        ``ENV-004`` out of memory. To be raised by the caller.
+        ``ENV-007`` out of memory. To be raised by the caller.
     """
     if isinstance(fault, MemoryError):
         return memory_fault(path)
@@ -198,7 +198,7 @@ def no_frame(path: Path, fault: BaseException | None) -> VideoError:
 
 
 def memory_fault(path: Path) -> EnvironmentFault:
-    """``ENV-004``: the machine's memory is not enough for these frames."""
+    """``ENV-007``: the machine's memory is not enough for these frames."""
     return EnvironmentFault(
-        "ENV-004", "not enough memory to decode", file=path, mend="ask for fewer or smaller frames"
+        "ENV-007", "not enough memory to decode", file=path, mend="ask for fewer or smaller frames"
     )

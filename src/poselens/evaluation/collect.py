@@ -34,7 +34,8 @@ def collect_scores(
         amp: Compute in bfloat16 where torch deems it safe.
 
     Raises:
-        UsageError: ``EVAL-004`` without a clip, or when the network has another number of classes.
+        UsageError: ``EVAL-004`` without a clip, ``EVAL-007`` when the network has another number
+            of classes.
         NumericFault: ``EVAL-005`` for logits that are not finite, naming the clips.
     """
     place = torch.device(device)
@@ -70,7 +71,7 @@ def collect_scores(
 def _require_sound(logits: Tensor, ids: Sequence[str], classes: Sequence[str], stream: str) -> None:
     if logits.shape != (len(ids), len(classes)):
         raise UsageError(
-            "EVAL-004",
+            "EVAL-007",
             f"stream {stream!r} gives scores of shape {tuple(logits.shape)}, "
             f"expected {(len(ids), len(classes))}",
             mend="use the run with the data set it was trained on",
@@ -82,5 +83,5 @@ def _require_sound(logits: Tensor, ids: Sequence[str], classes: Sequence[str], s
         raise NumericFault(
             "EVAL-005",
             f"stream {stream!r} gives scores that are not finite for {len(named)} clips: {shown}",
-            mend="look at these clips and at the training log; try without --amp",
+            mend="look at these clips and at the training log; try training.amp=off",
         )

@@ -46,8 +46,8 @@ def estimate_clip(
 ) -> Skeleton:
     """Find joints, bridge gaps of up to ``max_gap`` frames and smooth over ``radius`` to each side.
 
-    Departure: the paper takes its joints from AlphaPose or Kinect as they are; gaps and jitter of
-    a small model are worth this much.
+    Departure: the paper says nothing of mending joints; gaps and jitter of a small model are worth
+    this much.
     """
     found = estimator.estimate(frames).skeleton
     positions = smooth(fill_gaps(found.positions, max_gap), radius)

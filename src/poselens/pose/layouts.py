@@ -154,7 +154,9 @@ def require_joint_count(found: int, layout: Layout, *, file: str | None = None) 
         return
     fitting = [name for name, other in LAYOUTS.items() if len(other) == found]
     mend = (
-        f"use --layout {' or '.join(fitting)}" if fitting else "declare the layout of these joints"
+        f"these joints fit {' or '.join(fitting)}"
+        if fitting
+        else "declare the layout of these joints"
     )
     raise SkeletonError(
         "SKEL-004",

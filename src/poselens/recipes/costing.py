@@ -11,7 +11,13 @@ from poselens.training.config import Recipe
 
 
 def recipe_cost(recipe: Recipe, *, layout: str, classes: int) -> dict[str, Any]:
-    """Count multiply-accumulates and parameters of one RGB view and one skeleton stream."""
+    """Count multiply-accumulates and parameters of one RGB view and one skeleton stream.
+
+    Nothing is computed: the networks run on the ``meta`` device.
+
+    Raises:
+        UsageError: ``CFG-003`` for an unknown layout.
+    """
     names = tuple(str(number) for number in range(classes))
     rgb = RgbStream(classes=names, input=recipe.rgb.input, network=recipe.rgb.network)
     skeleton = SkeletonStream(
@@ -22,10 +28,11 @@ def recipe_cost(recipe: Recipe, *, layout: str, classes: int) -> dict[str, Any]:
         dimensions=2 if recipe.skeleton.input.space == "pixels" else 3,
     )
     size, joints = rgb.input.size, len(get_layout(layout))
-    clip = torch.zeros(1, rgb.input.segments, 3, size, size)
-    body = torch.rand(1, skeleton.dimensions, skeleton.input.window, joints, skeleton.input.people)
-    seen = count_macs(build_network(rgb).eval(), clip)
-    moved = count_macs(build_network(skeleton).eval(), body)
+    clip = torch.zeros(1, rgb.input.segments, 3, size, size, device="meta")
+    people, window = skeleton.input.people, skeleton.input.window
+    body = torch.zeros(1, skeleton.dimensions, window, joints, people, device="meta")
+    seen = count_macs(build_network(rgb).to("meta"), clip)
+    moved = count_macs(build_network(skeleton).to("meta"), body)
     return {
         "recipe": recipe.name,
         "layout": layout,

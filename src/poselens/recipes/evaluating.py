@@ -1,10 +1,11 @@
 """Evaluate a bundle on one part of a split: every stream, and their fusion."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from poselens.checkpoint import make_folder
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.errors import UsageError
@@ -26,6 +27,7 @@ class Result:
         fused: That of their fusion; of the only stream where there is one.
         scores: Scores per stream, and the fused ones last.
         skipped: Clip id to reason, over all streams.
+        notes: What makes the numbers less than they seem, one sentence each.
         protocol: Name of the split.
         part: Part of the split.
     """
@@ -34,6 +36,7 @@ class Result:
     fused: Evaluation
     scores: Sequence[Scores]
     skipped: Mapping[str, str]
+    notes: Sequence[str]
     protocol: str
     part: str
 
@@ -46,6 +49,7 @@ class Result:
             "views": 1,
             "streams": {entry.stream: entry.as_dict() for entry in self.streams},
             "skipped": dict(self.skipped),
+            "notes": list(self.notes),
         }
 
 
@@ -61,11 +65,15 @@ def evaluate_bundle(
     """Score one part of a split with every stream and judge streams and fusion.
 
     Raises:
-        UsageError: ``CFG-009`` for an unknown part, ``CFG-004`` for an unknown protocol.
+        UsageError: ``CFG-009`` for an unknown part, ``CFG-004`` for an unknown protocol; else as
+            ``poselens.recognition.score``.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when ``scores_out`` cannot be written.
     """
     if part not in PARTS:
         raise UsageError("CFG-009", f"found part {part!r}, expected {', '.join(PARTS)}")
     clips = folder.indices(protocol, cast(Part, part))
+    if scores_out is not None:
+        make_folder(scores_out.parent)
     skipped: dict[str, str] = {}
     scores: list[Scores] = []
     for trained in bundle.streams:
@@ -88,4 +96,25 @@ def evaluate_bundle(
         for scored, trained in zip(scores, bundle.streams, strict=False)
     ]
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
-    return Result(streams, judged, scores, skipped, protocol, part)
+    notes = list(_doubts(bundle, fingerprint, protocol, part))
+    return Result(streams, judged, scores, skipped, notes, protocol, part)
+
+
+def _doubts(bundle: Bundle, fingerprint: str, protocol: str, part: str) -> Iterator[str]:
+    """Say where clips may have been seen before they are judged."""
+    for trained in bundle.streams:
+        data = trained.facts.get("data", {})
+        name = trained.stream.name
+        if data.get("fingerprint") != fingerprint:
+            yield f"{name} was trained on another data set, or another version of this one"
+        elif data.get("protocol") != protocol:
+            yield (
+                f"{name} was trained under the protocol {data.get('protocol')!r}: "
+                f"clips of this {part} part may have been among its training clips"
+            )
+        elif part == "train":
+            yield f"{name} was trained on these clips"
+        elif part == "val" and not data.get("val"):
+            yield f"{name} was trained on these clips: its validation slice was not kept apart"
+    if part == "val" and bundle.fusion.n:
+        yield "the fusion was fitted on these clips"

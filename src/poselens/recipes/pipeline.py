@@ -1,5 +1,6 @@
 """From a data set folder to a bundle and its report: what ``run`` and ``demo`` do."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from poselens.errors import UsageError
 from poselens.recipes.evaluating import Result, evaluate_bundle
 from poselens.recipes.fusing import fuse_runs
 from poselens.recipes.reporting import make_report
-from poselens.recognition.bundle import load_bundle
+from poselens.recognition.bundle import BUNDLE_FILE, load_bundle
 from poselens.training.config import Recipe, RgbSection, SkeletonSection, override
 from poselens.training.run import Request, train
 
@@ -47,8 +48,7 @@ def train_fuse_report(
 ) -> Made:
     """Train every stream, fuse, evaluate on the test part and write the report.
 
-    Finished runs found under ``out`` are kept and unfinished ones resumed, so the same call goes on
-    where it was stopped.
+    Finished runs under ``out`` are kept and unfinished ones resumed: the same call goes on.
 
     Args:
         folder: The data set.
@@ -60,62 +60,97 @@ def train_fuse_report(
         settings: ``training.key=value`` for every run.
         told: Hears what happens now.
         notes: For the report.
+
+    Raises:
+        UsageError: ``RUN-001`` when ``out`` holds a folder ``bundle`` that is none, ``RUN-009``
+            without a stream, ``RUN-006`` as :func:`settings_for`; else as training, fusing and
+            evaluating do.
     """
+    if not streams:
+        raise UsageError(
+            "RUN-009",
+            "there is nothing to train on: no video, no skeleton",
+            file=folder.root,
+            mend="give other --streams, or estimate the joints first",
+        )
     bundle, page = out / "bundle", out / "report.html"
-    runs, commands = [], []
+    _require_ours(bundle)
+    commands: list[str] = []
     for name in streams:
-        section = section_for(folder, recipe, name)
-        section = override(section, settings)
         told(f"training {name}")
+        chosen = [*settings_for(folder, recipe, name), *settings]
         request = Request(folder.root, protocol, recipe.name, out / name, device, True)
-        finished = train(folder, section, request)
+        finished = train(folder, _section(recipe, name, chosen), request)
         if finished.exit_code:
             return Made(bundle, page, None, finished.exit_code)
-        runs.append(out / name)
-        branch = "rgb" if name == "rgb" else "skeleton"
-        chosen = "" if name == "rgb" else f" --set input.stream={name}"
-        commands.append(
-            f"poselens train {branch} {folder.root} --recipe {recipe.name} "
-            f"--protocol {protocol} --out {out / name}{chosen}"
-        )
+        commands.append(_training_command(request, name, chosen))
     told("fusing and evaluating")
-    weights = recipe.fusion.weights
-    place = choose_device(device)
+    runs, place = [out / name for name in streams], choose_device(device)
     if bundle.exists():
         shutil.rmtree(bundle)
-    fuse_runs(runs, folder, protocol, bundle, weights=weights, device=place)
-    listed = " ".join(str(run) for run in runs)
-    commands.append(
-        f"poselens fuse {listed} --data {folder.root} --protocol {protocol} --out {bundle} "
-        f"--weights {weights}"
-    )
-    commands.append(f"poselens evaluate {bundle} {folder.root} --protocol {protocol}")
+    fuse_runs(runs, folder, protocol, bundle, weights=recipe.fusion.weights, device=place)
+    commands += _later_commands(runs, folder, protocol, bundle, recipe)
     loaded = load_bundle(bundle, device=place)
     result = evaluate_bundle(loaded, folder, protocol, "test")
     make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
     return Made(bundle, page, result, 0)
 
 
-def section_for(folder: ClipFolder, recipe: Recipe, stream: str) -> RgbSection | SkeletonSection:
-    """Return a recipe's section for one stream, reading the joints that the data set has.
+def _section(recipe: Recipe, stream: str, settings: Sequence[str]) -> RgbSection | SkeletonSection:
+    if stream == "rgb":
+        return override(recipe.rgb, settings)
+    return override(recipe.skeleton, settings)
+
+
+def _training_command(request: Request, stream: str, settings: Sequence[str]) -> str:
+    words = ["poselens", "train", "rgb" if stream == "rgb" else "skeleton", str(request.root)]
+    words += ["--recipe", request.recipe, "--protocol", request.protocol]
+    words += ["--out", str(request.out)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    return shlex.join(words)
+
+
+def _later_commands(
+    runs: Sequence[Path], folder: ClipFolder, protocol: str, bundle: Path, recipe: Recipe
+) -> list[str]:
+    given = recipe.fusion.weights
+    weights = (
+        given if isinstance(given, str) else ",".join(f"{name}={w}" for name, w in given.items())
+    )
+    fuse = ["poselens", "fuse", *map(str, runs), "--data", str(folder.root)]
+    fuse += ["--protocol", protocol, "--out", str(bundle), "--weights", weights]
+    judge = ["poselens", "evaluate", str(bundle), str(folder.root), "--protocol", protocol]
+    return [shlex.join(fuse), shlex.join(judge)]
+
+
+def _require_ours(bundle: Path) -> None:
+    """Refuse to replace a folder that no pipeline wrote."""
+    if bundle.exists() and not (bundle / BUNDLE_FILE).is_file():
+        raise UsageError(
+            "RUN-001", "the output exists already", file=bundle, mend="choose another --out"
+        )
+
+
+def settings_for(folder: ClipFolder, recipe: Recipe, stream: str) -> list[str]:
+    """Return the settings, as ``--set`` takes them, by which one stream differs from its recipe.
+
+    A skeleton stream reads the joints that the data set has.
 
     Raises:
         UsageError: ``RUN-006`` for a skeleton stream of a data set without skeletons.
     """
     if stream == "rgb":
-        return recipe.rgb
-    section = override(recipe.skeleton, [f"input.stream={stream}"])
-    space = section.input.space
-    if space in folder.info.skeletons:
-        return section
+        return []
+    settings = [f"input.stream={stream}"]
+    section = recipe.skeleton
+    if section.input.space in folder.info.skeletons:
+        return settings
     if not folder.info.skeletons:
         raise UsageError("RUN-006", "the data set has no skeletons", file=folder.root)
     other = next(iter(folder.info.skeletons))
     # a picture plane has one rotation, and no axis to face
     turn = list(section.augment.rotation[-1:] if other == "pixels" else section.augment.rotation)
-    return override(
-        section, [f"input.space={other}", f"augment.rotation={turn}", "input.face=false"]
-    )
+    return [*settings, f"input.space={other}", f"augment.rotation={turn}", "input.face=false"]
 
 
 def streams_for(folder: ClipFolder, wanted: Sequence[str]) -> list[str]:

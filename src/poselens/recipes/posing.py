@@ -11,7 +11,7 @@ from poselens.data.folder import ClipFolder
 from poselens.data.info import Part, SkeletonInfo
 from poselens.data.video import iterate_frames, probe
 from poselens.data.writer import FolderWriter
-from poselens.errors import InputError
+from poselens.errors import InputError, UsageError
 from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.types import Space
 
@@ -51,7 +51,7 @@ def with_estimated_pose(
                     first, frames = _span(path, record.start_s, record.end_s)
                     pictures = iterate_frames(path, first_frame=first, frames=frames)
                     joints = {"pixels": estimate_clip(estimator, pictures).positions}
-                except InputError as fault:
+                except (InputError, UsageError) as fault:
                     unread.append(f"{record.id}: {fault.code} {fault}")
             writer.add(record, parts[clip], joints)
             told(1)

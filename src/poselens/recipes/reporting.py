@@ -4,16 +4,16 @@ import datetime
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import poselens
-from poselens.clips.stream import RgbStream
+from poselens.clips.assemble import video_source
+from poselens.clips.stream import RgbInput, RgbStream
 from poselens.data.folder import ClipFolder
-from poselens.data.video import count_frames, read_frames
+from poselens.data.video import read_frames
 from poselens.errors import InputError
 from poselens.evaluation.cost import count_macs
 from poselens.evaluation.intervals import paired_difference
@@ -73,7 +73,7 @@ def make_report(
         split=result.part,
         fingerprint=folder.fingerprint(),
         code_version=poselens.__version__,
-        hardware=_hardware(),
+        hardware=_hardware(bundle.streams[0].device),
         date=datetime.date.today().isoformat(),
         streams=[
             StreamResult(
@@ -89,16 +89,16 @@ def make_report(
         gain=gain,
         pairs=_pairs(folder, result),
         costs=[_cost(trained) for trained in bundle.streams],
-        notes=[*notes, *(f"skipped {line}" for line in told)],
+        notes=[*notes, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
     )
     write_report(path, data)
 
 
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
@@ -144,22 +144,20 @@ def _strips(folder: ClipFolder, scores: Scores, label: str, predicted: str) -> l
 
 def _strip(folder: ClipFolder, clip: int) -> NDArray[np.uint8] | None:
     """Return a few frames of a clip side by side, or None where there is no video to show."""
-    path = folder.video_path(clip)
+    path, record = folder.video_path(clip), folder.record(clip)
     if path is None:
         return None
     try:
-        frames = count_frames(path)
-        wanted = np.linspace(0, frames - 1, STRIP_FRAMES).round().astype(int).tolist()
-        first = read_frames(path, wanted[:1]).pixels[0]
-        width = max(1, round(first.shape[1] * STRIP_HEIGHT / first.shape[0]))
-        pixels = read_frames(path, wanted, size=(STRIP_HEIGHT, width)).pixels
+        source = video_source(
+            path, None, RgbInput(crop=False), start_s=record.start_s, end_s=record.end_s
+        )
+        whole = source.region.box
+        wanted = np.linspace(0, source.frames - 1, STRIP_FRAMES).round().astype(int).tolist()
+        width = max(1, round(whole.width * STRIP_HEIGHT / whole.height))
+        size = (STRIP_HEIGHT, width)
+        pixels = read_frames(path, wanted, size=size, first_frame=source.first_frame).pixels
     except InputError:
         # the clip was scored a moment ago; a picture less does not spoil a report
         return None
     strip: NDArray[np.uint8] = np.concatenate(list(pixels), axis=1)
     return strip
-
-
-def run_facts(bundle: Bundle) -> list[dict[str, Any]]:
-    """Return each stream's ``run.json`` without its network, for machines."""
-    return [{k: v for k, v in t.facts.items() if k != "stream"} for t in bundle.streams]

@@ -4,21 +4,26 @@
 beside it lies one safetensors file per stream.
 """
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import poselens
-from poselens.checkpoint import read_json, write_json
+from poselens.checkpoint import make_folder, read_json, write_bytes, write_json
+from poselens.clips.stream import read_stream
 from poselens.errors import CheckpointError, UsageError
+from poselens.fusion.scores import align
 from poselens.fusion.weights import FusionWeights, fixed_weights, fusion_weights_from
+from poselens.pose.weights import sha256_of
 from poselens.recognition.streams import TrainedStream, load_run, load_stream
+from poselens.types import Scores
 
 BUNDLE_FORMAT = 1
+BUNDLE_FILE = "bundle.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,61 +50,141 @@ class Bundle:
         """How each stream's epoch and the fusion were chosen."""
         parts = [f"{s.stream.name}: {s.facts.get('selection', 'unknown')}" for s in self.streams]
         if len(self.streams) > 1:
-            fitted = f", fitted on {self.fusion.n} validation clips" if self.fusion.n else ""
-            parts.append(f"fusion: {self.fusion.method}{fitted}")
+            how = f"{self.fusion.method} weights"
+            parts.append(
+                f"fusion: {how}, on {self.fusion.n} validation clips"
+                if self.fusion.n
+                else f"fusion: {how}"
+            )
         return "; ".join(parts)
+
+
+def require_fusible(streams: Sequence[TrainedStream]) -> None:
+    """Refuse streams that cannot be fused.
+
+    Raises:
+        UsageError: ``FUS-001`` for no stream or one name twice, ``FUS-002`` for other classes.
+    """
+    align([_without_clips(trained) for trained in streams])
+
+
+def _without_clips(trained: TrainedStream) -> Scores:
+    classes = trained.stream.classes
+    nothing = np.zeros((0, len(classes)), np.float32)
+    return Scores(nothing, [], np.zeros(0, np.int64), classes, trained.stream.name)
 
 
 def write_bundle(
     out: Path, streams: Sequence[TrainedStream], fusion: FusionWeights
 ) -> dict[str, Any]:
-    """Write a bundle and return the content of its ``bundle.json``.
+    """Write a bundle and return the content of its ``bundle.json``, which is written last.
 
     Raises:
-        UsageError: ``RUN-001`` when ``out`` holds something already.
+        UsageError: ``RUN-001`` when ``out`` holds something already, ``FUS-001``, ``FUS-002`` as
+            :func:`require_fusible`.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003``.
+    """
+    require_fusible(streams)
+    require_unused(out)
+    make_folder(out)
+    entries = []
+    for trained in streams:
+        target = out / f"{trained.stream.name}.safetensors"
+        write_bytes(target, trained.weights.read_bytes())
+        entries.append({**trained.facts, "sha256": sha256_of(target)})
+    facts = {
+        "format": BUNDLE_FORMAT,
+        "poselens": poselens.__version__,
+        "streams": entries,
+        "fusion": fusion.as_dict(),
+    }
+    write_json(out / BUNDLE_FILE, facts)
+    return facts
+
+
+def require_unused(out: Path) -> None:
+    """Refuse an output that holds something already.
+
+    Raises:
+        UsageError: ``RUN-001``.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             "RUN-001", "the output exists already", file=out, mend="choose another --out"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    for trained in streams:
-        shutil.copyfile(trained.weights, out / f"{trained.stream.name}.safetensors")
-    facts = {
-        "format": BUNDLE_FORMAT,
-        "poselens": poselens.__version__,
-        "streams": [trained.facts for trained in streams],
-        "fusion": fusion.as_dict(),
-    }
-    write_json(out / "bundle.json", facts)
-    return facts
 
 
 def load_bundle(folder: Path, *, device: torch.device) -> Bundle:
     """Read a bundle, or a run as a bundle of one stream.
 
     Raises:
-        CheckpointError: ``CKPT-001`` nothing there, ``CKPT-010`` another format, else as
-            ``poselens.recognition.streams``.
+        CheckpointError: ``CKPT-001`` nothing there, ``CKPT-003`` weights that are not those the
+            bundle was written with, ``CKPT-010`` another format, ``CKPT-015`` a ``bundle.json``
+            that contradicts itself, else as ``poselens.recognition.streams``.
     """
-    if not folder.is_dir():
-        raise CheckpointError("CKPT-001", "no such folder", file=folder)
-    if not (folder / "bundle.json").is_file():
+    file = folder / BUNDLE_FILE
+    if not file.is_file():
         run = load_run(folder, device=device)
         return Bundle([run], fixed_weights([run.stream.name], "equal"), {"streams": [run.facts]})
-    file = folder / "bundle.json"
     facts = read_json(file)
     if facts.get("format") != BUNDLE_FORMAT:
         raise CheckpointError(
-            "CKPT-010", f"bundle format {facts.get('format')}, this is {BUNDLE_FORMAT}", file=file
+            "CKPT-010",
+            f"bundle format {facts.get('format')}, this is {BUNDLE_FORMAT}",
+            file=file,
+            mend="use the version of poselens that wrote it",
         )
-    streams = [
-        load_stream(entry, folder / f"{_stream_name(entry)}.safetensors", device=device, file=file)
-        for entry in facts["streams"]
-    ]
-    return Bundle(streams, fusion_weights_from(facts["fusion"], file=str(file)), facts)
+    entries = facts.get("streams")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CheckpointError("CKPT-015", "expected a list of streams", file=file, where="streams")
+    streams = [_load_entry(entry, folder, file, device) for entry in entries]
+    fusion = fusion_weights_from(facts.get("fusion", {}), file=str(file))
+    _require_consistent(streams, fusion, file)
+    return Bundle(streams, fusion, facts)
 
 
-def _stream_name(entry: dict[str, Any]) -> str:
-    stream = entry.get("stream", {})
-    return "rgb" if stream.get("branch") == "rgb" else str(stream.get("input", {}).get("stream"))
+def _load_entry(
+    entry: dict[str, Any], folder: Path, file: Path, device: torch.device
+) -> TrainedStream:
+    stream = read_stream(entry.get("stream", {}), file=str(file))
+    weights = folder / f"{stream.name}.safetensors"
+    loaded = load_stream(entry, weights, device=device, file=file)
+    found = sha256_of(weights)
+    if entry.get("sha256", found) != found:
+        raise CheckpointError(
+            "CKPT-003",
+            "its checksum is not the one in bundle.json: damaged, or exchanged",
+            file=weights,
+            mend="copy the bundle again",
+        )
+    return loaded
+
+
+def _require_consistent(
+    streams: Sequence[TrainedStream], fusion: FusionWeights, file: Path
+) -> None:
+    try:
+        require_fusible(streams)
+    except UsageError as fault:
+        raise CheckpointError("CKPT-015", fault.message, file=file, where="streams") from fault
+    names = {trained.stream.name for trained in streams}
+    if names != fusion.weights.keys():
+        raise CheckpointError(
+            "CKPT-015",
+            f"the streams are {', '.join(sorted(names))}, "
+            f"the fusion's are {', '.join(sorted(fusion.weights))}",
+            file=file,
+            where="fusion",
+        )
+
+
+def fusion_of(bundle: Bundle, names: Sequence[str]) -> tuple[Mapping[str, float], ...]:
+    """Return weights and temperatures of some of a bundle's streams.
+
+    Departure: the paper always has every stream. Streams that share a weight of zero count alike
+    where no other has anything to say.
+    """
+    weights = {name: bundle.fusion.weights[name] for name in names}
+    if not any(weights.values()):
+        weights = dict.fromkeys(names, 1.0)
+    return weights, {name: bundle.fusion.temperatures[name] for name in names}

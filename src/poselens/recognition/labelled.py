@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from poselens.clips.assemble import VideoSource
 from poselens.data.video import iterate_frames, probe, write_video
 from poselens.evaluation.overlay import draw_overlay
 from poselens.pose.layouts import get_layout
-from poselens.recognition.recognizer import Clip, Recognition, Recognizer
+from poselens.recognition.reading import Clip
+from poselens.recognition.recognizer import Recognition
+from poselens.types import Box
 
 MOMENTS = 8
 """Prefixes of the clip that are scored; between them scores are interpolated."""
@@ -18,58 +21,64 @@ LONGEST_SIDE = 1280
 """Larger videos are drawn at this size."""
 
 
-def write_labelled_video(
-    recognizer: Recognizer, clip: Clip, recognition: Recognition, path: Path
-) -> None:
-    """Draw a recognised clip; the scores shown at a moment come from what was seen until then.
+def moments(clip: Clip) -> list[float]:
+    """Return the shares of a clip after which a labelled video has new scores."""
+    if clip.frames < MOMENTS:
+        return [1.0]
+    return [moment / MOMENTS for moment in range(1, MOMENTS + 1)]
 
-    Raises:
-        UsageError: ``RUN-004`` for a clip without a video.
+
+def write_labelled_video(
+    source: VideoSource, shares: Sequence[float], course: Sequence[Recognition], path: Path
+) -> None:
+    """Draw a recognised clip, frame by frame, whatever its length.
+
+    Args:
+        source: The clip's video.
+        shares: Prefixes that were scored, as shares of the clip.
+        course: What was recognised in each; the last one is the result.
+        path: Target.
     """
-    source = clip.source
-    if source is None:
-        return
-    moments, courses = _courses(recognizer, clip, recognition)
+    result = course[-1]
     facts = probe(source.path)
     shrink = min(1.0, LONGEST_SIDE / max(facts.height, facts.width))
-    size = (round(facts.height * shrink), round(facts.width * shrink))
-    box = source.region.box
-    if shrink < 1.0:
-        box = type(box)(
-            *(round(edge * shrink) for edge in (box.left, box.top, box.right, box.bottom))
-        )
-    joints = recognition.joints
-    layout = None if joints is None else get_layout(joints.layout)
+    size = (max(1, round(facts.height * shrink)), max(1, round(facts.width * shrink)))
+    curves = {name: [each.scores.get(name, 0.0) for each in course] for name in result.scores}
+    layout = None if result.joints is None else get_layout(result.joints.layout)
+    caption = f"{Path(result.clip).name}\nresult: {result.label or 'nobody found'}"
 
     def drawn() -> Iterator[NDArray[np.uint8]]:
         frames = iterate_frames(
             source.path, first_frame=source.first_frame, frames=source.frames, size=size
         )
         for index, frame in enumerate(frames):
-            seen = None
-            if joints is not None:
-                seen = joints.positions[:, min(index, joints.frames - 1), :, :2] * shrink
             share = (index + 1) / source.frames
-            now = [(name, float(np.interp(share, moments, course))) for name, course in courses]
+            now = [(name, float(np.interp(share, shares, curves[name]))) for name in curves]
             yield draw_overlay(
                 frame,
-                seen,
+                _joints_at(result, index, source.frames, shrink),
                 layout,
-                box,
+                _shrunk(result.box, shrink),
                 sorted(now, key=lambda entry: -entry[1]),
-                f"{Path(clip.name).name}  {recognition.label}",
+                caption,
             )
 
     write_video(path, drawn(), fps=facts.fps or 25.0)
 
 
-def _courses(
-    recognizer: Recognizer, clip: Clip, recognition: Recognition
-) -> tuple[Sequence[float], list[tuple[str, list[float]]]]:
-    """Score growing prefixes; return their shares, and each class's course over them."""
-    shares = [moment / MOMENTS for moment in range(1, MOMENTS + 1)]
-    if clip.frames < MOMENTS:
-        shares = [1.0]
-    tables = [recognizer.score(clip, until=share).scores for share in shares[:-1]]
-    tables.append(recognition.scores)
-    return shares, [(name, [table[name] for table in tables]) for name in recognition.scores]
+def _shrunk(box: Box | None, shrink: float) -> Box | None:
+    if box is None:
+        return None
+    return Box(*(round(edge * shrink) for edge in (box.left, box.top, box.right, box.bottom)))
+
+
+def _joints_at(
+    result: Recognition, index: int, frames: int, shrink: float
+) -> NDArray[np.float32] | None:
+    """Return everybody's joints at one frame; a skeleton of another length is spread evenly."""
+    if result.joints is None:
+        return None
+    known = result.joints.frames
+    at = round(index * (known - 1) / max(frames - 1, 1))
+    seen: NDArray[np.float32] = result.joints.positions[:, min(at, known - 1), :, :2] * shrink
+    return seen

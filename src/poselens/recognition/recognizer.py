@@ -5,35 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
-from poselens.clips.assemble import (
-    VideoSource,
-    choose_frames,
-    read_video,
-    rgb_input,
-    skeleton_input,
-    video_source,
-)
+from poselens.clips.assemble import choose_frames, read_video, rgb_input, skeleton_input
 from poselens.clips.augment import centre_view
 from poselens.clips.device import choose_device
-from poselens.clips.stream import RgbInput, RgbStream
-from poselens.data.folder import open_folder
-from poselens.data.skeleton_file import read_skeleton
-from poselens.data.video import iterate_frames
-from poselens.errors import SkeletonError, UsageError
+from poselens.clips.stream import RgbStream, SkeletonStream
+from poselens.errors import SkeletonError
 from poselens.fusion.scores import fuse
-from poselens.pose.estimators import PoseEstimator, estimate_clip
-from poselens.recognition.bundle import Bundle, load_bundle
-from poselens.recognition.score import score_one
-from poselens.recognition.streams import TrainedStream
-from poselens.types import Box, Scores, Skeleton, Space
+from poselens.pose.estimators import PoseEstimator
+from poselens.recognition.bundle import Bundle, fusion_of, load_bundle
+from poselens.recognition.pose import choose_estimator
+from poselens.recognition.reading import Clip, Origin, read_clip
+from poselens.recognition.score import score_inputs
+from poselens.types import Box, Scores, Skeleton
 
 Status = Literal["ok", "no_person"]
-
-SHORT_CLIP = 8
-"""Clips of fewer frames repeat some of them in the network's eight segments."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +32,10 @@ class Recognition:
     Attributes:
         clip: The video, or the skeleton file, as given.
         status: ``ok``, or ``no_person`` when nobody was found.
-        label: Class of the highest score.
-        scores: Class to probability, fused.
+        label: Class of the highest score; None when nobody was found and no stream sees without.
+        scores: Class to probability, fused; empty without a label.
         streams: Stream to its own class probabilities.
-        person_coverage: Share of frames with a person, in [0, 1]; None without any skeleton.
+        person_coverage: Share of frames with a person, in [0, 1]; None where nobody looked.
         frames: Frames in the clip.
         pose: Where the joints came from: ``given``, ``estimated`` or ``none``.
         notes: What a reader of the result has to know, one sentence each.
@@ -56,12 +45,12 @@ class Recognition:
 
     clip: str
     status: Status
-    label: str
+    label: str | None
     scores: Mapping[str, float]
     streams: Mapping[str, Mapping[str, float]]
     person_coverage: float | None
     frames: int
-    pose: Literal["given", "estimated", "none"]
+    pose: Origin
     notes: Sequence[str] = field(default_factory=tuple)
     box: Box | None = None
     joints: Skeleton | None = None
@@ -72,7 +61,7 @@ class Recognition:
             "clip": self.clip,
             "status": self.status,
             "label": self.label,
-            "score": self.scores[self.label],
+            "score": None if self.label is None else self.scores[self.label],
             "scores": dict(self.scores),
             "streams": {name: dict(scores) for name, scores in self.streams.items()},
             "person_coverage": self.person_coverage,
@@ -80,32 +69,6 @@ class Recognition:
             "pose": self.pose,
             "notes": list(self.notes),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """A clip as the streams read it: a stretch of video, joints, or both.
-
-    Attributes:
-        name: For messages.
-        source: Video and region, None for a skeleton alone.
-        joints: Joints by space.
-        pose: Where the joints came from.
-        notes: What was found while reading.
-    """
-
-    name: str
-    source: VideoSource | None
-    joints: Mapping[Space, Skeleton]
-    pose: Literal["given", "estimated", "none"]
-    notes: Sequence[str]
-
-    @property
-    def frames(self) -> int:
-        """Frames of the video, or of the skeleton where there is no video."""
-        if self.source is not None:
-            return self.source.frames
-        return next(iter(self.joints.values())).frames
 
 
 class Recognizer:
@@ -124,158 +87,189 @@ class Recognizer:
     def __init__(self, bundle: Bundle, *, pose: PoseEstimator | None = None) -> None:
         self.bundle = bundle
         self._pose = pose
+        self._streams = [trained.stream for trained in bundle.streams]
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, device: str = "auto", pose: PoseEstimator | None = None
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        pose: PoseEstimator | str | None = "auto",
     ) -> "Recognizer":
         """Read a bundle or a run.
+
+        Args:
+            folder: Made by ``poselens fuse`` or ``poselens train``.
+            device: ``cpu``, ``cuda`` or ``auto``.
+            pose: Finds joints in videos that come without: an estimator of one's own,
+                ``movenet``, ``none``, or ``auto`` for MoveNet where its weights are in the cache.
 
         Raises:
             CheckpointError: As ``poselens.recognition.bundle``.
             EnvironmentFault: ``ENV-010`` when a GPU is asked for and none can be used.
         """
-        return cls(load_bundle(Path(folder), device=choose_device(device)), pose=pose)
+        estimator = choose_estimator(pose)[0] if isinstance(pose, str) else pose
+        return cls(load_bundle(Path(folder), device=choose_device(device)), pose=estimator)
 
     def recognize(
-        self, video: str | Path | None = None, *, skeleton: str | Path | None = None
+        self,
+        video: str | Path | None = None,
+        *,
+        skeleton: str | Path | None = None,
+        layout: str | None = None,
     ) -> Recognition:
-        """Score one clip, from its video, its skeleton file, or both.
+        """Score one clip, from its video, its skeleton, or both.
+
+        Args:
+            video: The video.
+            skeleton: A skeleton file, or a data set folder that holds the video.
+            layout: Joint layout of a skeleton file that does not name its own.
 
         Raises:
             UsageError: ``RUN-003`` with neither a video nor a skeleton.
             VideoError: As ``poselens.data.video``.
-            SkeletonError: As ``poselens.data.skeleton_file``; ``SKEL-012`` for joints that no
-                stream of the bundle reads, when there is no video either.
+            SkeletonError: As ``poselens.data.skeleton_file``; ``SKEL-012`` when no stream of the
+                bundle can read what was given.
         """
-        return self.score(self.read(video, skeleton=skeleton))
+        return self.score(self.read(video, skeleton=skeleton, layout=layout))
 
-    def read(self, video: str | Path | None = None, *, skeleton: str | Path | None = None) -> Clip:
-        """Find a clip's frames, joints and region, estimating joints where none are given."""
-        if video is None and skeleton is None:
-            raise UsageError("RUN-003", "no clip", mend="give a video, a skeleton file, or both")
-        notes: list[str] = []
-        joints: Mapping[Space, Skeleton] = {}
-        pose: Literal["given", "estimated", "none"] = "none"
-        if skeleton is not None:
-            joints, pose = self._given(Path(skeleton), video), "given"
-        elif video is not None and self._pose is not None:
-            joints, pose = {"pixels": estimate_clip(self._pose, iterate_frames(video))}, "estimated"
-        if video is None:
-            return Clip(str(skeleton), None, joints, pose, ("no video: skeleton streams only",))
-        settings = next(
-            (t.stream.input for t in self.bundle.streams if isinstance(t.stream, RgbStream)), None
+    def read(
+        self,
+        video: str | Path | None = None,
+        *,
+        skeleton: str | Path | None = None,
+        layout: str | None = None,
+    ) -> Clip:
+        """Find a clip's frames, joints and region; raises as :meth:`recognize`."""
+        return read_clip(
+            self._streams,
+            None if video is None else Path(video),
+            None if skeleton is None else Path(skeleton),
+            layout=layout,
+            estimator=self._pose,
         )
-        source = video_source(Path(video), joints.get("pixels"), settings or RgbInput())
-        if source.promised is not None and source.frames < 0.98 * source.promised:
-            notes.append(f"the file holds {source.frames} of {source.promised} promised frames")
-        if source.region.reason != "skeleton":
-            notes.append(f"the whole frame was looked at ({source.region.reason})")
-        if source.frames < SHORT_CLIP:
-            notes.append(f"short clip: {source.frames} of {SHORT_CLIP} frames or more")
-        known = next(iter(joints.values()), None)
-        if known is not None and abs(known.frames - source.frames) > max(2, 0.02 * source.frames):
-            notes.append(f"the skeleton has {known.frames} frames, the video {source.frames}")
-        return Clip(str(video), source, joints, pose, notes)
 
-    def score(self, clip: Clip, *, until: float = 1.0) -> Recognition:
-        """Score a clip, or its first ``until`` share, with every stream that can read it."""
+    def score(self, clip: Clip) -> Recognition:
+        """Score a clip with every stream that can read it.
+
+        Raises:
+            SkeletonError: ``SKEL-012`` when none can, though somebody may be there.
+        """
+        return self.course(clip, (1.0,))[0]
+
+    def course(self, clip: Clip, shares: Sequence[float]) -> list[Recognition]:
+        """Score growing prefixes of a clip, decoding the video once.
+
+        A prefix before anybody appears has no label where only skeleton streams read the clip.
+
+        Args:
+            clip: As :meth:`read` returns it.
+            shares: Shares of the clip's frames, ascending; the last one is 1.
+
+        Raises:
+            SkeletonError: ``SKEL-012`` as :meth:`score`.
+        """
         notes = list(clip.notes)
-        coverage = max((s.coverage for s in clip.joints.values()), default=None)
-        scored: list[Scores] = []
+        scored: list[list[Scores]] = [[] for _ in shares]
         for trained in self.bundle.streams:
-            inputs = self._inputs(trained, clip, until, notes)
-            if inputs is not None:
-                scored.append(score_one(trained, inputs, clip.name))
-        if not scored:
-            raise SkeletonError(
-                "SKEL-012",
-                "no stream of the bundle can read this clip: " + "; ".join(dict.fromkeys(notes)),
-                file=clip.name,
-                mend="give what the streams were trained on: "
-                + ", ".join(sorted({t.stream.branch for t in self.bundle.streams})),
-            )
-        fusion = self.bundle.fusion
-        names = [scores.stream for scores in scored]
-        fused = fuse(
-            scored,
-            {name: fusion.weights[name] for name in names},
-            {name: fusion.temperatures[name] for name in names},
-        )
-        table = {
-            scores.stream: dict(
-                zip(scores.classes, softmax(scores.logits[0].astype(float)).tolist(), strict=True)
-            )
-            for scores in [*scored, fused]
-        }
-        scores = table.pop(fused.stream)
+            inputs, note = _inputs(trained.stream, clip, shares)
+            if note is not None:
+                notes.append(note)
+            rows = [row for row, tensor in enumerate(inputs) if tensor is not None]
+            tensors = [tensor for tensor in inputs if tensor is not None]
+            if tensors:
+                for row, scores in zip(
+                    rows, score_inputs(trained, tensors, clip.name), strict=True
+                ):
+                    scored[row].append(scores)
+        if not scored[-1] and clip.coverage != 0.0:
+            raise self._unreadable(clip, notes)
+        return [self._judge(clip, streams, notes) for streams in scored]
+
+    def _judge(self, clip: Clip, scored: Sequence[Scores], notes: Sequence[str]) -> Recognition:
+        streams = {scores.stream: _probabilities(scores) for scores in scored}
+        fused: Mapping[str, float] = {}
+        if scored:
+            fused = _probabilities(fuse(scored, *fusion_of(self.bundle, list(streams))))
+        has_rgb = any(isinstance(stream, RgbStream) for stream in self._streams)
         return Recognition(
             clip=clip.name,
-            status="no_person" if clip.pose != "none" and not coverage else "ok",
-            label=max(scores, key=scores.__getitem__),
-            scores=scores,
-            streams=table,
-            person_coverage=coverage,
+            status="no_person" if clip.coverage == 0.0 else "ok",
+            label=max(fused, key=fused.__getitem__) if fused else None,
+            scores=fused,
+            streams=streams,
+            person_coverage=clip.coverage,
             frames=clip.frames,
             pose=clip.pose,
             notes=tuple(dict.fromkeys(notes)),
-            box=None if clip.source is None else clip.source.region.box,
+            box=clip.source.region.box if clip.source is not None and has_rgb else None,
             joints=clip.joints.get("pixels"),
         )
 
-    def _inputs(
-        self, trained: TrainedStream, clip: Clip, until: float, notes: list[str]
-    ) -> Tensor | None:
-        stream = trained.stream
-        if isinstance(stream, RgbStream):
-            if clip.source is None:
-                return None
-            frames = max(1, round(until * clip.source.frames))
-            pixels = read_video(
-                clip.source, stream.input, choose_frames(frames, stream.input, None)
-            )
-            view = centre_view(scale=stream.input.scale, size=stream.input.size)
-            return rgb_input(pixels, stream.input, view)
-        joints = clip.joints.get(stream.input.space)
-        if joints is None:
-            found = ", ".join(clip.joints) or "none"
-            notes.append(
-                f"{stream.name} left out: it reads joints in {stream.input.space}, found {found}"
-            )
-            return None
-        if joints.layout != stream.layout:
-            notes.append(
-                f"{stream.name} left out: it reads {stream.layout} joints, found {joints.layout}"
-            )
-            return None
-        frames = max(1, round(until * joints.frames))
-        part = Skeleton(joints.positions[:, :frames], joints.layout, joints.space)
-        if part.coverage == 0.0:
-            notes.append(f"{stream.name} left out: nobody was found")
-            return None
-        return skeleton_input(part, stream.input, None, None)
-
-    def _layout(self) -> str | None:
-        for trained in self.bundle.streams:
-            if not isinstance(trained.stream, RgbStream):
-                return trained.stream.layout
-        return None
-
-    def _given(self, skeleton: Path, video: str | Path | None) -> Mapping[Space, Skeleton]:
-        """Read a skeleton file, or look the video up in a data set folder."""
-        if not skeleton.is_dir():
-            return read_skeleton(skeleton, layout=self._layout())
-        if video is None:
-            raise UsageError("RUN-003", "a data set folder needs a video to look up", file=skeleton)
-        folder, wanted = open_folder(skeleton), Path(video).resolve()
-        for clip in range(len(folder)):
-            path = folder.video_path(clip)
-            if path is not None and path.resolve() == wanted:
-                found = {space: folder.skeleton(clip, space) for space in folder.info.skeletons}
-                return {space: joints for space, joints in found.items() if joints is not None}
-        raise UsageError(
-            "RUN-007",
-            f"the data set has no clip of {Path(video).name}",
-            file=skeleton,
-            mend="give the data set that holds this video, or a skeleton file",
+    def _unreadable(self, clip: Clip, notes: Sequence[str]) -> SkeletonError:
+        branches = " or ".join(sorted({stream.branch for stream in self._streams}))
+        mend = f"give what the streams were trained on: {branches}"
+        if clip.pose == "none" and self._pose is None:
+            mend += "; or let joints be estimated: poselens weights fetch movenet-lightning"
+        return SkeletonError(
+            "SKEL-012",
+            "no stream of the bundle can read this clip: " + "; ".join(dict.fromkeys(notes)),
+            file=clip.name,
+            mend=mend,
         )
+
+
+def _probabilities(scores: Scores) -> dict[str, float]:
+    shares = softmax(scores.logits[0].astype(float)).tolist()
+    return dict(zip(scores.classes, shares, strict=True))
+
+
+def _inputs(
+    stream: RgbStream | SkeletonStream, clip: Clip, shares: Sequence[float]
+) -> tuple[list[Tensor | None], str | None]:
+    """Return a stream's input for each prefix, and why it has none for the whole clip."""
+    if isinstance(stream, RgbStream):
+        return _rgb_inputs(stream, clip, shares), None
+    joints = clip.joints.get(stream.input.space)
+    note = None
+    if joints is None:
+        found = ", ".join(clip.joints) or "none"
+        note = f"it reads joints in {stream.input.space}, found {found}"
+        if clip.coverage == 0.0:
+            note = "nobody was found"
+    elif joints.layout != stream.layout:
+        note = f"it reads {stream.layout} joints, found {joints.layout}"
+    elif joints.positions.shape[-1] != stream.dimensions:
+        note = (
+            f"it reads joints of {stream.dimensions} coordinates, "
+            f"found {joints.positions.shape[-1]}"
+        )
+    elif joints.coverage == 0.0:
+        note = "nobody was found"
+    if joints is None or note is not None:
+        return [None] * len(shares), f"{stream.name} left out: {note}"
+    return [_skeleton_input(stream, joints, share) for share in shares], None
+
+
+def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[Tensor | None]:
+    source = clip.source
+    if source is None:
+        return [None] * len(shares)
+    wanted = [
+        choose_frames(max(1, round(share * source.frames)), stream.input, None) for share in shares
+    ]
+    every = np.concatenate(wanted)
+    pixels = read_video(source, stream.input, every)
+    view = centre_view(scale=stream.input.scale, size=stream.input.size)
+    per = len(wanted[0])
+    return [
+        rgb_input(pixels[start : start + per], stream.input, view)
+        for start in range(0, len(every), per)
+    ]
+
+
+def _skeleton_input(stream: SkeletonStream, joints: Skeleton, share: float) -> Tensor | None:
+    frames = max(1, round(share * joints.frames))
+    part = Skeleton(joints.positions[:, :frames], joints.layout, joints.space)
+    return None if part.coverage == 0.0 else skeleton_input(part, stream.input, None, None)

@@ -11,6 +11,9 @@ from poselens.checkpoint import load_weights, read_json, read_tensors
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network, read_stream
 from poselens.errors import CheckpointError
 
+RUN_FORMAT = 1
+"""Format of ``run.json`` that can be read, as training writes it."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedStream:
@@ -35,9 +38,13 @@ def load_run(folder: Path, *, device: torch.device) -> TrainedStream:
     """Read the stream of a finished run.
 
     Raises:
-        CheckpointError: ``CKPT-014`` for a folder that is no finished run; damage as
-            ``poselens.checkpoint``.
+        CheckpointError: ``CKPT-001`` no such folder, ``CKPT-014`` a folder that is no finished
+            run; else as :func:`load_stream`.
     """
+    if not folder.is_dir():
+        raise CheckpointError(
+            "CKPT-001", "no such folder", file=folder, mend="give a folder made by train or fuse"
+        )
     if not (folder / "run.json").is_file():
         state = (folder / "state.safetensors").is_file()
         raise CheckpointError(
@@ -58,9 +65,16 @@ def load_stream(
     """Build a stream from its description and read its weights.
 
     Raises:
-        CheckpointError: ``CKPT-012`` for a description that is not valid, ``CKPT-004`` for weights
-            of another network.
+        CheckpointError: ``CKPT-010`` for another format, ``CKPT-012`` for a description that is
+            not valid, ``CKPT-003`` for damaged weights, ``CKPT-004`` for those of another network.
     """
+    if facts.get("format") != RUN_FORMAT:
+        raise CheckpointError(
+            "CKPT-010",
+            f"run format {facts.get('format')}, this is {RUN_FORMAT}",
+            file=file,
+            mend="use the version of poselens that wrote it",
+        )
     stream = read_stream(facts.get("stream", {}), file=str(file))
     network = build_network(stream)
     load_weights(network, read_tensors(weights), file=weights)

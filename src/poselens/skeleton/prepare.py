@@ -40,7 +40,8 @@ def prepare(
     person, is NaN in the result; the network reads it as 0 after the stream has been formed.
 
     Args:
-        positions: NaN where missing. Extra people are cut, lacking ones are all NaN.
+        positions: NaN where missing. People who are never seen go last; then extra ones are cut,
+            and lacking ones are all NaN.
         layout: Layout of ``positions``.
         people: People in the result.
         window: Frames in the result.
@@ -65,7 +66,7 @@ def prepare(
     # a joint known in part is missing: one NaN coordinate must not survive as half a joint
     whole = np.isfinite(positions).all(axis=-1, keepdims=True)
     clip = np.where(whole, positions, np.float32(np.nan)).astype(np.float32)
-    clip = sampling.fill_gaps(sampling.trim(clip[:people]))
+    clip = sampling.fill_gaps(sampling.trim(_seen_first(clip)[:people]))
     if face:
         clip = face_camera(clip, layout, vertical=vertical)
     if rng is not None and rotation:
@@ -84,6 +85,12 @@ def prepare(
     result = np.full((people, *clip.shape[1:]), np.nan, dtype=np.float32)
     result[: len(clip)] = clip
     return np.ascontiguousarray(result.transpose(3, 1, 2, 0))
+
+
+def _seen_first(clip: Float[np.ndarray, "m t v c"]) -> Float[np.ndarray, "m t v c"]:
+    """Move people who are never seen behind the others, so that they take nobody's place."""
+    absent = ~np.isfinite(clip).any(axis=(1, 2, 3))
+    return clip[np.argsort(absent, kind="stable")]
 
 
 def _vary(

@@ -65,8 +65,8 @@ class Held:
         radius: Metres.
     """
 
-    centre: Float[Array, "t 3"]
-    stand: Float[Array, " 3"] | None
+    centre: Float[np.ndarray, "t 3"]
+    stand: Float[np.ndarray, " 3"] | None
     radius: float
 
 
@@ -128,7 +128,7 @@ def idle(frames: int, subject: Subject, rng: np.random.Generator) -> Controls:
     )
 
 
-def swing(angle: Array, azimuth: float) -> Float[Array, "t 3"]:
+def swing(angle: Array, azimuth: float) -> Float[np.ndarray, "t 3"]:
     """Put the hand on an arc from hanging (angle 0) to overhead (pi), between side and front."""
     reach = 0.95
     flat = reach * np.sin(angle)
@@ -142,7 +142,7 @@ def swing(angle: Array, azimuth: float) -> Float[Array, "t 3"]:
     )
 
 
-def lead(hands: Array, side: int, path: Float[Array, "t 3"], weight: Array) -> None:
+def lead(hands: Array, side: int, path: Float[np.ndarray, "t 3"], weight: Array) -> None:
     """Move one hand from where it is towards a path, as far as ``weight`` says."""
     hands[:, side] += weight[:, None] * (path - hands[:, side])
 
@@ -276,7 +276,7 @@ _MOVES: tuple[Callable[[Controls, Array, Subject, np.random.Generator], object],
 )
 
 
-def _palm(figure: Figure, side: int) -> Float[Array, "t 3"]:
+def _palm(figure: Figure, side: int) -> Float[np.ndarray, "t 3"]:
     """Return the middle of the palm, a little beyond the wrist along the forearm."""
     name = ("left", "right")[side]
     elbow, wrist = figure.at(f"{name}_elbow"), figure.at(f"{name}_wrist")

@@ -29,9 +29,9 @@ class Camera:
     tilt: float
     focal: float
     size: tuple[int, int]
-    shake: Float[Array, "t 2"]
+    shake: Float[np.ndarray, "t 2"]
 
-    def metres(self, points: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
+    def metres(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
         """Move world points before the camera: x right, y up, z away from it."""
         rise = points[..., 1] - self.height
         away = self.distance - points[..., 2]
@@ -40,15 +40,15 @@ class Camera:
             [points[..., 0], rise * cosine + away * sine, away * cosine - rise * sine], axis=-1
         )
 
-    def steady(self, metres: Float[Array, "... 3"]) -> Float[Array, "... 2"]:
+    def steady(self, metres: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 2"]:
         """Project points before the camera into the picture as it would be without shake."""
         depth = np.maximum(metres[..., 2], 0.1)
         flat = np.stack([metres[..., 0] / depth, -metres[..., 1] / depth], axis=-1)
         return np.asarray(np.array([self.size[1] / 2, self.size[0] / 2]) + self.focal * flat)
 
-    def pixels(self, metres: Float[Array, "t v 3"]) -> Float[Array, "t v 2"]:
+    def pixels(self, metres: Float[np.ndarray, "t v 3"]) -> Float[np.ndarray, "t v 2"]:
         """Project points before the camera into the picture of their frame."""
-        return self.steady(metres) + self.shake[:, None]
+        return np.asarray(self.steady(metres) + self.shake[:, None])
 
 
 def draw_camera(

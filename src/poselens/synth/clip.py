@@ -64,11 +64,11 @@ class Stage:
 
     person: Puppet
     thing: Thing | None
-    stand: Float[Array, "8 2"] | None
+    stand: Float[np.ndarray, "8 2"] | None
     crowd: list[Puppet]
     backdrop: Image.Image
     movers: list[Mover]
-    shadow: Float[Array, "t 2 2"]
+    shadow: Float[np.ndarray, "t 2 2"]
     camera: Camera
 
 
@@ -88,8 +88,8 @@ class DrawnClip:
     order: Order
     subject: str
     view: str
-    pixels: Float[NDArray[np.float32], "1 t v 2"]
-    metres: Float[NDArray[np.float32], "1 t v 3"]
+    pixels: Float[np.ndarray, "1 t v 2"]
+    metres: Float[np.ndarray, "1 t v 3"]
     stage: Stage
 
     @property
@@ -150,7 +150,7 @@ def _set_up(
     camera: Camera,
     colour: tuple[int, int, int],
     rng: np.random.Generator,
-) -> tuple[Thing, Float[Array, "8 2"] | None]:
+) -> tuple[Thing, Float[np.ndarray, "8 2"] | None]:
     """Project the object, and the stand it belongs on."""
     turns, shift = np.full(len(held.centre), yaw), np.array([aside, 0.0, 0.0])
     centre = turn_about_vertical(held.centre[:, None], turns) + shift
@@ -168,7 +168,7 @@ def _set_up(
     return thing, camera.steady(camera.metres(corners)[0])
 
 
-def _shadow(pelvis: Float[Array, "t 3"], camera: Camera) -> Float[Array, "t 2 2"]:
+def _shadow(pelvis: Float[np.ndarray, "t 3"], camera: Camera) -> Float[np.ndarray, "t 2 2"]:
     """Return the corners of the ellipse under the person."""
     floor = pelvis * [1.0, 0.0, 1.0]
     spread = np.array([[-0.32, 0.0, -0.2], [0.32, 0.0, 0.24]])
@@ -177,11 +177,11 @@ def _shadow(pelvis: Float[Array, "t 3"], camera: Camera) -> Float[Array, "t 2 2"
 
 
 def sense(
-    truth: Float[Array, "t v 3"],
+    truth: Float[np.ndarray, "t v 3"],
     camera: Camera,
     difficulty: Difficulty,
     rng: np.random.Generator,
-) -> tuple[Float[NDArray[np.float32], "t v 2"], Float[NDArray[np.float32], "t v 3"]]:
+) -> tuple[Float[np.ndarray, "t v 2"], Float[np.ndarray, "t v 3"]]:
     """Return joints as a depth camera would: noisy, depth more than the rest, some missing.
 
     Half of the noise wanders slowly and half is fresh in every frame. A joint is missing in both

@@ -69,14 +69,14 @@ def get_difficulty(name: str) -> Difficulty:
     """Return a difficulty by name.
 
     Raises:
-        UsageError: ``CFG-005`` for an unknown name, with the nearest known one.
+        UsageError: ``CFG-013`` for an unknown name, with the nearest known one.
     """
     if name in DIFFICULTIES:
         return DIFFICULTIES[name]
     near = difflib.get_close_matches(name, DIFFICULTIES, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     raise UsageError(
-        "CFG-005",
+        "CFG-013",
         f"unknown difficulty {name!r}{guess}",
         mend=f"use one of {', '.join(DIFFICULTIES)}",
     )

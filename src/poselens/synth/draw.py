@@ -45,7 +45,7 @@ class Puppet:
         focal: Focal length in pixels.
     """
 
-    places: Float[Array, "t p 3"]
+    places: Float[np.ndarray, "t p 3"]
     parts: tuple[Part, ...]
     torso: tuple[int, int, int, int]
     look: Look
@@ -220,7 +220,7 @@ class Thing:
         focal: Focal length in pixels.
     """
 
-    places: Float[Array, "t 3"]
+    places: Float[np.ndarray, "t 3"]
     radius: float
     colour: Colour
     box: bool

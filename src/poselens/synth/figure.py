@@ -45,14 +45,14 @@ class Controls:
         gaze: ``(t, 2)`` turn of the head to the left and up, radians.
     """
 
-    pelvis: Float[Array, "t 3"]
-    yaw: Float[Array, " t"]
-    lean: Float[Array, "t 2"]
-    hands: Float[Array, "t 2 3"]
-    grip: Float[Array, "t 2 3"]
-    hold: Float[Array, "t 2"]
-    feet: Float[Array, "t 2 3"]
-    gaze: Float[Array, "t 2"]
+    pelvis: Float[np.ndarray, "t 3"]
+    yaw: Float[np.ndarray, " t"]
+    lean: Float[np.ndarray, "t 2"]
+    hands: Float[np.ndarray, "t 2 3"]
+    grip: Float[np.ndarray, "t 2 3"]
+    hold: Float[np.ndarray, "t 2"]
+    feet: Float[np.ndarray, "t 2 3"]
+    gaze: Float[np.ndarray, "t 2"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,11 @@ class Figure:
         crown: ``(t, 3)`` unit vector out of the top of the head.
     """
 
-    joints: Float[Array, "t 17 3"]
-    face: Float[Array, "t 3"]
-    crown: Float[Array, "t 3"]
+    joints: Float[np.ndarray, "t 17 3"]
+    face: Float[np.ndarray, "t 3"]
+    crown: Float[np.ndarray, "t 3"]
 
-    def at(self, name: str) -> Float[Array, "t 3"]:
+    def at(self, name: str) -> Float[np.ndarray, "t 3"]:
         """Return one joint over time."""
         return self.joints[:, INDEX[name]]
 
@@ -81,12 +81,12 @@ def unit(vectors: Array) -> Array:
 
 
 def bend(
-    root: Float[Array, "t 3"],
-    target: Float[Array, "t 3"],
-    pole: Float[Array, "t 3"],
+    root: Float[np.ndarray, "t 3"],
+    target: Float[np.ndarray, "t 3"],
+    pole: Float[np.ndarray, "t 3"],
     first: float,
     second: float,
-) -> tuple[Float[Array, "t 3"], Float[Array, "t 3"]]:
+) -> tuple[Float[np.ndarray, "t 3"], Float[np.ndarray, "t 3"]]:
     """Place the middle and the end of a two-bone limb (law of cosines).
 
     The end reaches ``target`` or, out of reach, points at it; the middle joint lies on the side of
@@ -102,7 +102,7 @@ def bend(
     return root + foot * along + rise * side, root + span * along
 
 
-def turn_about_vertical(points: Float[Array, "t v 3"], yaw: Float[Array, " t"]) -> Array:
+def turn_about_vertical(points: Float[np.ndarray, "t v 3"], yaw: Float[np.ndarray, " t"]) -> Array:
     """Turn points about the vertical axis by an angle per frame, positive to the left."""
     cosine, sine = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
@@ -147,7 +147,7 @@ def pose(body: Body, controls: Controls) -> Figure:
     )
 
 
-def coco_joints(figure: Figure, body: Body) -> Float[Array, "t 17 3"]:
+def coco_joints(figure: Figure, body: Body) -> Float[np.ndarray, "t 17 3"]:
     """Return the joints of layout ``coco-17``: five points of the head, then the limbs."""
     head, radius = figure.at("head"), body.head_radius
     side = np.cross(figure.crown, figure.face)  # y x z = x: to the person's left

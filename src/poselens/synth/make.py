@@ -54,8 +54,8 @@ class _Drawn:
 
     subject: str
     view: str
-    pixels: Float[NDArray[np.float32], "1 t v 2"]
-    metres: Float[NDArray[np.float32], "1 t v 3"]
+    pixels: Float[np.ndarray, "1 t v 2"]
+    metres: Float[np.ndarray, "1 t v 3"]
 
 
 def part_of(number: int) -> Part:
@@ -90,9 +90,9 @@ def make_dataset(
         progress: Called with (clips done, clips in all) after each clip.
 
     Raises:
-        UsageError: ``CFG-005`` unknown difficulty, ``CFG-006`` a number out of range, ``DATA-020``
+        UsageError: ``CFG-013`` unknown difficulty, ``CFG-014`` a number out of range, ``DATA-020``
             the folder exists.
-        SkeletonError: ``SKEL-010`` to ``SKEL-012`` for an unusable joint file.
+        SkeletonError: ``SKEL-030`` to ``SKEL-032`` for an unusable joint file.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when the folder cannot be written.
     """
     began = time.perf_counter()
@@ -132,7 +132,7 @@ def clip_id(index: int) -> str:
 
 def _require(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise UsageError("CFG-006", f"{name} is {value}, expected {low} to {high}")
+        raise UsageError("CFG-014", f"{name} is {value}, expected {low} to {high}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +177,8 @@ def make_plan(
     """Check the options of a data set and open its joint file.
 
     Raises:
-        UsageError: ``CFG-005``, ``CFG-006``.
-        SkeletonError: ``SKEL-010`` to ``SKEL-012``.
+        UsageError: ``CFG-013``, ``CFG-014``.
+        SkeletonError: ``SKEL-030`` to ``SKEL-032``.
     """
     setting = get_difficulty(difficulty)
     _require("clips", clips, 1, 1_000_000)
@@ -186,7 +186,7 @@ def make_plan(
     for name, side in zip(("height", "width"), size, strict=True):
         _require(name, side, 64, 2160)
         if side % 2:
-            raise UsageError("CFG-006", f"{name} is {side}, expected an even number of pixels")
+            raise UsageError("CFG-014", f"{name} is {side}, expected an even number of pixels")
     return Plan(clips, seed, setting, size, None if motion is None else load_motions(motion))
 
 

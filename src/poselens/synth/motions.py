@@ -72,7 +72,7 @@ class Motions:
         """Return the name of the run of neighbouring takes that a take belongs to."""
         return f"{self.classes[self.labels[index]]}-{self.blocks[index]:03d}"
 
-    def take(self, index: int) -> Float[NDArray[np.float32], "t 17 3"]:
+    def take(self, index: int) -> Float[np.ndarray, "t 17 3"]:
         """Return one take in metres at 24 frames a second, on the spot.
 
         The path over the floor, smoothed over a second, is taken off: the person acts in place as
@@ -98,8 +98,8 @@ def load_motions(path: Path) -> Motions:
     """Open a joint file.
 
     Raises:
-        SkeletonError: ``SKEL-010`` for a file that is no such archive, ``SKEL-011`` for joints,
-            names or lengths that do not fit, ``SKEL-012`` for a class of less than three takes.
+        SkeletonError: ``SKEL-030`` for a file that is no such archive, ``SKEL-031`` for joints,
+            names or lengths that do not fit, ``SKEL-032`` for a class of less than three takes.
     """
     mend = "give an .npz with names, lengths, joints and xyz, or leave --motion out"
     try:
@@ -110,23 +110,23 @@ def load_motions(path: Path) -> Motions:
             lengths, xyz = archive["lengths"], archive["xyz"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         message = f"not a joint file ({error})"
-        raise SkeletonError("SKEL-010", message, file=path, mend=mend) from error
+        raise SkeletonError("SKEL-030", message, file=path, mend=mend) from error
     takes = [_TAKE.match(name) for name in names]
     strange = [name for name, take in zip(names, takes, strict=True) if take is None]
     if strange:
         message = f"take {strange[0]!r} is not named SET_ACTION_STYLE_NUMBER"
-        raise SkeletonError("SKEL-011", message, file=path, where="names", mend=mend)
+        raise SkeletonError("SKEL-031", message, file=path, where="names", mend=mend)
     wanted = ["Hips", *(recorded for recorded, _ in _BONES.values())]
     lacking = [name for name in wanted if name not in joints]
     if lacking:
         message = f"joint {lacking[0]!r} is missing, found {', '.join(joints)}"
-        raise SkeletonError("SKEL-011", message, file=path, where="joints", mend=mend)
+        raise SkeletonError("SKEL-031", message, file=path, where="joints", mend=mend)
     if len(lengths) != len(names) or xyz.shape != (int(lengths.sum()), len(joints), 3):
         message = (
             f"xyz has shape {xyz.shape}, expected ({int(lengths.sum())}, {len(joints)}, 3) "
             f"from {len(lengths)} lengths and {len(names)} names"
         )
-        raise SkeletonError("SKEL-011", message, file=path, where="xyz", mend=mend)
+        raise SkeletonError("SKEL-031", message, file=path, where="xyz", mend=mend)
     named = [take for take in takes if take is not None]
     kinds = np.array([f"{take['action']}_{take['style']}" for take in named])
     found, labels = np.unique(kinds, return_inverse=True)
@@ -150,7 +150,7 @@ def _blocks(
         takes = np.flatnonzero(labels == label)
         if len(takes) < 3:
             raise SkeletonError(
-                "SKEL-012",
+                "SKEL-032",
                 f"class {name!r} has {len(takes)} takes, expected at least 3",
                 file=path,
                 mend="leave the class out of the joint file",
@@ -178,7 +178,7 @@ def _lengths(body: Body) -> dict[str, float]:
     return lengths
 
 
-def retarget(joints: Float[NDArray[np.float32], "t 17 3"], body: Body) -> Figure:
+def retarget(joints: Float[np.ndarray, "t 17 3"], body: Body) -> Figure:
     """Give recorded bone directions the bone lengths of ``body``, the lowest foot on the floor."""
     source = joints.astype(np.float64)
     columns = {name: position for position, name in enumerate(("pelvis", *_BONES))}

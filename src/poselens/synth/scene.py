@@ -31,7 +31,7 @@ class Mover:
         round: Ellipse, else rectangle.
     """
 
-    places: Float[Array, "t 2"]
+    places: Float[np.ndarray, "t 2"]
     size: tuple[float, float]
     colour: Colour
     round: bool

@@ -57,7 +57,7 @@ def draw_contact_sheet(
         tile: Side of a frame, pixels.
 
     Raises:
-        UsageError: ``CFG-005`` for an unknown difficulty.
+        UsageError: ``CFG-013`` for an unknown difficulty.
     """
     setting = get_difficulty(difficulty)
     rows = []
@@ -112,7 +112,7 @@ def _drawn(order: Order, columns: int, tile: int) -> list[Image.Image]:
 
 
 def _tiles(
-    pictures: Iterable[NDArray[np.uint8]], joints: Float[NDArray[np.float32], "t v 2"], tile: int
+    pictures: Iterable[NDArray[np.uint8]], joints: Float[np.ndarray, "t v 2"], tile: int
 ) -> list[Image.Image]:
     """Cut pictures to one square around the person and scale them."""
     tiles = []
@@ -124,9 +124,7 @@ def _tiles(
     return tiles
 
 
-def _square(
-    joints: Float[NDArray[np.float32], "t v 2"], size: tuple[int, int]
-) -> tuple[int, int, int]:
+def _square(joints: Float[np.ndarray, "t v 2"], size: tuple[int, int]) -> tuple[int, int, int]:
     """Return left, top and side of a square in the picture that holds the joints with a margin."""
     low, high = np.nanmin(joints, axis=(0, 1)), np.nanmax(joints, axis=(0, 1))
     side = int(min(1.25 * float((high - low).max()), *size))

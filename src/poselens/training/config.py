@@ -167,12 +167,12 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        UsageError: ``CFG-005`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
+        UsageError: ``CFG-015`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
-        raise UsageError("CFG-005", f"cannot read the recipe: {fault}", file=path) from fault
+        raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
 
 

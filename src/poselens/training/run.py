@@ -116,7 +116,7 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         taken = load_initial_weights(network, section.weights)
     network.to(device)
     write_bytes(request.out / CONFIG_FILE, to_yaml(config))
-    samples = Samples(folder, section, stream, parts, request.out)
+    samples = Samples(folder, section, stream, parts, request.out, device)
     outcome = _fit(network, section, samples, device, request, digest)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})

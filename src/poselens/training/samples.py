@@ -16,6 +16,7 @@ from poselens.checkpoint import write_bytes
 from poselens.clips.assemble import Item, RgbClips, SkeletonClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.cache import FrameCache
+from poselens.clips.device import data_processes
 from poselens.clips.regions import cached_regions
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
@@ -38,6 +39,7 @@ class Samples:
         stream: What the network reads.
         parts: Clips of ``train`` and ``val``.
         out: The run's folder, for the list of skipped clips.
+        device: Where the network runs, which says how many processes prepare clips.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Samples:
         stream: RgbStream | SkeletonStream,
         parts: dict[str, NDArray[np.int64]],
         out: Path,
+        device: torch.device,
     ) -> None:
         self._stream = stream
         self._settings = section.training
@@ -54,7 +57,7 @@ class Samples:
         self._out = out
         workers = self._settings.workers
         if workers is None:
-            workers = min(len(os.sched_getaffinity(0)), 16)
+            workers = data_processes(device)
         moving, still, workers = _make_clips(folder, section, parts, workers)
         self.batches = EpochBatches(
             parts["train"],
@@ -169,7 +172,9 @@ def _make_clips(
     cache: FrameCache | None = None
     if section.training.cache == "disk":
         wanted = np.concatenate([parts["train"], parts["val"]])
-        cache = cached_regions(folder, wanted, section.input, workers=workers)
+        # nothing trains meanwhile, so every core may decode
+        decoders = workers and len(os.sched_getaffinity(0))
+        cache = cached_regions(folder, wanted, section.input, workers=decoders)
         workers = min(workers, 2)
     return (
         RgbClips(folder, settings=section.input, augment=section.augment, seed=seed, cache=cache),
