@@ -54,6 +54,18 @@ def test_a_sample_is_a_function_of_seed_epoch_repeat_and_clip(tiny_folder, branc
         assert not torch.equal(changed, one)
 
 
+def test_clips_alike_are_varied_apart(tiny_folder, monkeypatch):
+    """Were the clip no part of the seed, all clips of an epoch would be turned the same way."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 36, 36, 3), dtype=np.uint8)
+    monkeypatch.setattr(assemble, "read_video", lambda *_: pixels)
+    clips = varied(tiny_folder, "rgb")
+    assert not torch.equal(clips[0, 0, 2].inputs[0], clips[0, 0, 6].inputs[0])
+    clips = varied(tiny_folder, "skeleton")
+    same = open_folder(tiny_folder).skeleton(2, "metres")
+    monkeypatch.setattr(type(clips._folder), "skeleton", lambda *_: same)
+    assert not torch.equal(clips[0, 0, 2].inputs[0], clips[0, 0, 6].inputs[0])
+
+
 def test_samples_have_the_networks_shape(tiny_folder):
     sample = rgb(tiny_folder)[0, 0, 5]
     assert isinstance(sample, Sample)

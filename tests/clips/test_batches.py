@@ -1,3 +1,4 @@
+import contextlib
 import gc
 import os
 import shutil
@@ -146,6 +147,26 @@ def test_a_wrong_setting_comes_out_of_a_worker_as_itself(tiny_folder, workers):
     )
     with pytest.raises(UsageError, match="unknown stream 'bnoe'; did you mean 'bone'"):
         epochs(clips, workers=workers)
+
+
+def test_a_fault_lets_the_workers_go(tiny_folder):
+    """Without waiting for the collector of circles, which would come upon half a loader."""
+    clips = SkeletonClips(
+        open_folder(tiny_folder), settings=SkeletonInput(stream="bnoe"), augment=None, seed=0
+    )
+    loader = make_loader(clips, EpochBatches(range(8), batch_size=2), workers=1)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(UsageError):
+            for _ in loaded(loader):
+                pytest.fail("a batch")
+        (worker,) = loader._iterator._workers
+        assert worker.is_alive()
+        del loader
+        assert not worker.is_alive()
+    finally:
+        gc.enable()
 
 
 def test_workers_leave_signals_to_the_parent(tiny_folder):

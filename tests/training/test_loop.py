@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from poselens.checkpoint import read_tensors
+from poselens.checkpoint import read_tensors, read_tensors_and_facts
 from poselens.errors import NumericFault
 from poselens.training.journal import read_rows
-from poselens.training.loop import Plan, fit, step
+from poselens.training.loop import STATE_FILE, Plan, fit, step
 from poselens.training.objectives import Losses, cross_entropy
 from poselens.training.state import Progress
 from poselens.types import Scores
@@ -177,6 +177,8 @@ def test_a_stopped_run_resumes_bitwise(tmp_path, steps, number):
     model, outcome = run(tmp_path / "stopped", given=interrupted)
     assert outcome.exit_code == 128 + number
     assert len(given) == steps
+    position = read_tensors_and_facts(tmp_path / "stopped" / STATE_FILE)[1]["progress"]
+    assert (4 * position["epoch"] + position["step"]) == steps
     assert not steps < 12 or not equal(weights(model), weights(undisturbed))
     resumed, outcome = run(tmp_path / "stopped", resume=True)
     assert outcome.exit_code == 0

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from poselens.clips.device import data_processes
 from poselens.data.folder import open_folder
 from poselens.errors import InputError
 from poselens.training.run import _describe, _split
@@ -32,7 +33,7 @@ def samples(tiny_folder, tiny_section, tmp_path):
         folder = open_folder(root or tiny_folder)
         section = tiny_section(branch, **training)
         parts = _split(folder, "p", held_out=section.training.validation == "hold-out")
-        return Samples(folder, section, _describe(folder, section), parts, tmp_path)
+        return Samples(folder, section, _describe(folder, section), parts, tmp_path, CPU)
 
     return make
 
@@ -91,7 +92,7 @@ def test_clips_of_both_parts_are_counted_against_the_budget(samples, spoiled, tm
 
 
 def test_the_cores_decide_how_many_workers(samples, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(40)))
-    assert samples(workers=None)._train_loader.num_workers == 16
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert samples(workers=None)._train_loader.num_workers == data_processes(CPU) > 0
     assert samples(workers=5)._train_loader.num_workers == 5
     assert samples(workers=5)._val_loader.num_workers == 2

@@ -156,22 +156,35 @@ def fit(
             if stop.asked():
                 save()
                 break
-            # of the last step; an optimiser resumed after it has not heard of it
-            row = _summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
-            told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
-            progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
-            journal.write({"epoch": progress.epoch, "split": "train", **row})
-            if scores is not None:
-                top1 = _judge(scores, progress.epoch, journal)
-                told["val"] = f"{top1:.3f}"
-                if top1 > progress.best_top1:
-                    progress.best_top1, progress.best_epoch = top1, progress.epoch
-                    if plan.select == "best":
-                        best = {k: v.detach().clone() for k, v in network.state_dict().items()}
+            told = _record(scores, network, progress, best, plan, journal)
             teller.epoch(progress.epoch, plan.epochs, told)
             save()
     kept = best if plan.select == "best" and best else network.state_dict()
     return Outcome(progress, kept, stop.exit_code)
+
+
+def _record(
+    scores: Scores | None,
+    network: nn.Module,
+    progress: Progress,
+    best: dict[str, Tensor],
+    plan: Plan,
+    journal: Journal,
+) -> dict[str, str]:
+    """Close an epoch: log it, move on, and keep its weights in ``best`` if they are."""
+    # the rate of the last step; an optimiser resumed after it has not heard of it
+    row = _summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
+    told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
+    progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+    journal.write({"epoch": progress.epoch, "split": "train", **row})
+    if scores is not None:
+        top1 = _judge(scores, progress.epoch, journal)
+        told["val"] = f"{top1:.3f}"
+        if top1 > progress.best_top1:
+            progress.best_top1, progress.best_epoch = top1, progress.epoch
+            if plan.select == "best":
+                best |= {k: v.detach().clone() for k, v in network.state_dict().items()}
+    return told
 
 
 def _epoch(
