@@ -70,9 +70,9 @@ def test_something_that_is_no_recipe_at_all_is_refused():
 @pytest.mark.parametrize(
     ("content", "code", "told"),
     [
-        (b"name: [", "CFG-005", "cannot read the recipe"),
-        (b"name: \xff\xfe", "CFG-005", "cannot read the recipe"),
-        (b"name: 2020-99-99", "CFG-005", "cannot read the recipe"),
+        (b"name: [", "CFG-015", "cannot read the recipe"),
+        (b"name: \xff\xfe", "CFG-015", "cannot read the recipe"),
+        (b"name: 2020-99-99", "CFG-015", "cannot read the recipe"),
         (b"", "CFG-002", "the whole"),
         (b"[1, 2]", "CFG-002", "the whole"),
     ],
@@ -84,8 +84,8 @@ def test_unreadable_recipes_are_refused(tmp_path, content, code, told):
 
 
 def test_a_recipe_that_is_not_there_is_refused(tmp_path):
-    refused(lambda: load_recipe(tmp_path / "none.yaml"), "CFG-005", "cannot read the recipe")
-    refused(lambda: load_recipe(tmp_path), "CFG-005", "cannot read the recipe")
+    refused(lambda: load_recipe(tmp_path / "none.yaml"), "CFG-015", "cannot read the recipe")
+    refused(lambda: load_recipe(tmp_path), "CFG-015", "cannot read the recipe")
 
 
 def test_settings_are_read_as_yaml():
