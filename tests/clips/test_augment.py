@@ -11,6 +11,7 @@ from poselens.clips.augment import (
     centre_view,
     placement,
     random_view,
+    without_background,
 )
 from poselens.pose.layouts import get_layout
 from poselens.types import Box
@@ -101,6 +102,35 @@ def test_brightness_scales_and_clips():
     pixels = torch.tensor([[10, 100, 200]], dtype=torch.uint8).view(1, 1, 1, 3)
     cut = apply_to_pixels(pixels, View(0, 0, 1, 1, gain=(1.5, 1.5, 1.5)), size=1)
     assert cut.flatten().tolist() == [15, 150, 255]
+
+
+def test_colours_change_as_drawn():
+    pixels = torch.tensor([[10, 100, 200]], dtype=torch.uint8).view(1, 1, 1, 3)
+    view = View(0, 0, 1, 1, gain=(2.0, 1.0, 0.5), offset=(0.0, 10.0, -20.0), channels=(2, 0, 1))
+    # red is read from blue, green from red, blue from green
+    assert apply_to_pixels(pixels, view, size=1).flatten().tolist() == [255, 20, 30]
+
+
+@given(seed=st.integers(0, 999), colour=st.sampled_from([0.0, 0.2, 1.0]))
+def test_colours_stay_within_their_limits(seed, colour):
+    view = random_view(np.random.default_rng(seed), colour=colour)
+    assert all(abs(gain - 1) <= colour for gain in view.gain)
+    assert all(abs(offset) <= 64 * colour for offset in view.offset)
+    assert sorted(view.channels) == [0, 1, 2]
+    assert view.recolours == (colour > 0)
+    if colour == 0:
+        assert view.channels == (0, 1, 2)
+
+
+def test_what_does_not_move_vanishes():
+    clip = torch.full((4, 3, 2, 2), 90, dtype=torch.uint8)
+    clip[:, :, 0, 0] = torch.tensor([0, 40, 80, 120], dtype=torch.uint8).view(4, 1)
+    seen = without_background(clip)
+    assert seen.dtype == torch.uint8
+    assert (seen[:, :, 1] == 128).all()
+    assert seen[:, 0, 0, 0].tolist() == [98, 118, 138, 158]
+    extremes = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert without_background(extremes)[:, 0].flatten().tolist() == [64, 192]
 
 
 def test_placement_of_a_view_is_a_box_in_frame_pixels():

@@ -8,6 +8,7 @@ from torch import nn
 from poselens.clips.device import data_processes
 from poselens.data.folder import open_folder
 from poselens.errors import InputError
+from poselens.training import samples as samples_module
 from poselens.training.run import _describe, _split
 from poselens.training.samples import SKIPPED_FILE, Samples
 from poselens.training.state import Progress
@@ -96,3 +97,17 @@ def test_the_cores_decide_how_many_workers(samples, monkeypatch):
     assert samples(workers=None)._train_loader.num_workers == data_processes(CPU) > 0
     assert samples(workers=5)._train_loader.num_workers == 5
     assert samples(workers=5)._val_loader.num_workers == 2
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, 6), (0, 0), (1, 1), (5, 5)])
+def test_every_core_decodes_regions_unless_a_number_is_asked_for(
+    samples, monkeypatch, asked, expected
+):
+    def cached(*_args, workers):
+        used.append(workers)
+
+    used = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(samples_module, "cached_regions", cached)
+    samples(workers=asked, cache="disk")
+    assert used == [expected]

@@ -172,8 +172,9 @@ def _make_clips(
     cache: FrameCache | None = None
     if section.training.cache == "disk":
         wanted = np.concatenate([parts["train"], parts["val"]])
-        # nothing trains meanwhile, so every core may decode
-        decoders = workers and len(os.sched_getaffinity(0))
+        # nothing trains meanwhile, so every core may decode, unless a number was asked for
+        asked = section.training.workers
+        decoders = len(os.sched_getaffinity(0)) if asked is None else asked
         cache = cached_regions(folder, wanted, section.input, workers=decoders)
         workers = min(workers, 2)
     return (
