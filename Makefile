@@ -11,8 +11,8 @@ test: $(VENV)/installed check
 	$(BIN)/python -m pytest -n 2 -q
 
 check: $(VENV)/installed
-	$(BIN)/ruff format --check src tests benchmarks scripts
-	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
