@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from poselens.data.writer import FolderWriter
 # a loaded machine is no reason to fail
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# a shell starts background jobs with Ctrl-C ignored, and what they start inherits that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

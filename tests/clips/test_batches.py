@@ -151,12 +151,8 @@ def test_a_wrong_setting_comes_out_of_a_worker_as_itself(tiny_folder, workers):
 
 def test_a_fault_lets_the_workers_go(tiny_folder):
     """Without waiting for the collector of circles, which would come upon half a loader."""
-    clips = SkeletonClips(
-        open_folder(tiny_folder),
-        settings=SkeletonInput().model_copy(update={"stream": "bnoe"}),
-        augment=None,
-        seed=0,
-    )
+    wrong = SkeletonInput().model_copy(update={"stream": "bnoe"})
+    clips = SkeletonClips(open_folder(tiny_folder), settings=wrong, augment=None, seed=0)
     loader = make_loader(clips, EpochBatches(range(8), batch_size=2), workers=1)
     gc.collect()
     gc.disable()
