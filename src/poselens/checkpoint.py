@@ -5,7 +5,6 @@ the folder is flushed after it, so a reader finds the old file or the new one an
 Tensors carry a checksum.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from poselens.errors import CheckpointError, EnvironmentFault
+from poselens.errors import CheckpointError, disk_fault
 
 TEMPORARY_PREFIX = ".poselens-"
 _ABOUT = "poselens"
@@ -55,7 +54,7 @@ def write_atomically(path: Path, write: Callable[[int], None]) -> None:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
         if isinstance(fault, OSError):
-            raise _disk_fault(fault, path) from fault
+            raise disk_fault(fault, path) from fault
         raise
 
 
@@ -70,19 +69,7 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             return
     except OSError as fault:
-        raise _disk_fault(fault, folder) from fault
-
-
-def _disk_fault(fault: OSError, path: Path) -> EnvironmentFault:
-    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return EnvironmentFault(
-            "ENV-001", "no permission to write", file=path, mend="choose another --out"
-        )
-    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentFault(
-            "ENV-002", "the disk is full; the previous file is intact", file=path, mend="free space"
-        )
-    return EnvironmentFault("ENV-003", f"cannot write: {fault.strerror}", file=path)
+        raise disk_fault(fault, folder) from fault
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -16,6 +16,7 @@ A message says what is wrong (found and expected), ``where`` says in which file 
 ``mend`` says what to do. Codes such as ``VID-002`` are stable (``docs/reference/errors.md``).
 """
 
+import errno
 from pathlib import Path
 
 
@@ -118,3 +119,19 @@ class NumericFault(PoselensError):
     """A loss, gradient, weight or score that is not finite; what was saved before is sound."""
 
     exit_code = 1
+
+
+def disk_fault(fault: OSError, path: Path) -> EnvironmentFault:
+    """Return what an ``OSError`` met while writing ``path`` means to the user.
+
+    ``ENV-001`` not permitted, ``ENV-002`` disk full, ``ENV-003`` otherwise.
+    """
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EnvironmentFault(
+            "ENV-001", "no permission to write", file=path, mend="choose another --out"
+        )
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentFault(
+            "ENV-002", "the disk is full; the previous file is intact", file=path, mend="free space"
+        )
+    return EnvironmentFault("ENV-003", f"cannot write: {fault.strerror}", file=path)

@@ -21,8 +21,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from poselens.checkpoint import write_bytes
-from poselens.data.disk import disk_fault
-from poselens.errors import AnnotationError, EnvironmentFault, InputError
+from poselens.errors import AnnotationError, EnvironmentFault, InputError, disk_fault
 
 FRAMES_FILE = "frames.u8"
 INDEX_FILE = "index.json"

@@ -1,29 +1,14 @@
 """Writing a whole folder so that it appears complete or not at all."""
 
-import errno
 import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-from poselens.errors import EnvironmentFault, UsageError
+from poselens.errors import UsageError, disk_fault
 
 PREFIX = ".poselens-"
-
-
-def disk_fault(fault: OSError, path: Path) -> EnvironmentFault:
-    """Return what an ``OSError`` met while writing ``path`` means to the user.
-
-    ``ENV-001`` not permitted, ``ENV-002`` disk full, ``ENV-003`` otherwise.
-    """
-    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return EnvironmentFault(
-            "ENV-001", "no permission to write", file=path, mend="choose another --out"
-        )
-    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentFault("ENV-002", "the disk is full", file=path, mend="free space")
-    return EnvironmentFault("ENV-003", f"cannot write: {fault.strerror}", file=path)
 
 
 class StagingFolder:

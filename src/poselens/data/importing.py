@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from poselens.data.disk import disk_fault, require_free, write_flushed
+from poselens.data.disk import require_free, write_flushed
 from poselens.data.table import ID_LIMIT
-from poselens.errors import AnnotationError, PoselensError, UsageError
+from poselens.errors import AnnotationError, PoselensError, UsageError, disk_fault
 
 REPORT_FILE = "import_report.json"
 

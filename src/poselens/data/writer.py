@@ -11,7 +11,7 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from poselens.data.disk import StagingFolder, disk_fault, write_flushed
+from poselens.data.disk import StagingFolder, write_flushed
 from poselens.data.info import (
     INFO_FILE,
     PARTS,
@@ -31,7 +31,7 @@ from poselens.data.table import (
     leaves_folder,
     span_fault,
 )
-from poselens.errors import AnnotationError
+from poselens.errors import AnnotationError, disk_fault
 from poselens.pose.layouts import get_layout
 from poselens.types import Space
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poselens.checkpoint import TEMPORARY_PREFIX
-from poselens.data.disk import disk_fault
-from poselens.errors import UsageError
+from poselens.errors import UsageError, disk_fault
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"

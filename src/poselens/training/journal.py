@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from poselens.checkpoint import write_bytes
-from poselens.data.disk import disk_fault
+from poselens.errors import disk_fault
 from poselens.types import Facts
 
 COLUMNS = (
