@@ -134,7 +134,7 @@ def test_resolved_settings_read_back_the_same():
     section = SkeletonSection()
     content = yaml.safe_load(to_yaml(section.model_dump(mode="json")))
     assert parse(SkeletonSection, content, file=None) == section
-    assert list(content) == ["network", "input", "augment", "training"]
+    assert list(content) == ["network", "input", "augment", "training", "contrast", "weights"]
 
 
 @pytest.mark.parametrize("name", recipe_names())

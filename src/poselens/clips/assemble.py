@@ -32,7 +32,7 @@ from poselens.data.video import count_frames, probe, read_frames
 from poselens.errors import AnnotationError, InputError, PoselensError, SkeletonError
 from poselens.pose.layouts import get_layout
 from poselens.skeleton.prepare import prepare
-from poselens.skeleton.streams import stream
+from poselens.skeleton.streams import pairs_by_name, stream
 from poselens.types import Skeleton
 
 Key = tuple[int, int, int]
@@ -184,7 +184,8 @@ def skeleton_input(
     layout = get_layout(skeleton.layout)
     arguments = settings.arguments() | ({} if augment is None else augment.arguments())
     joints = prepare(skeleton.positions, layout=layout, rng=rng, mirrored=mirrored, **arguments)
-    return stream(torch.from_numpy(joints)[None], settings.stream, layout)[0]
+    pairs = {name: pairs_by_name(layout, named) for name, named in settings.pairs.items()}
+    return stream(torch.from_numpy(joints)[None], settings.stream, layout, custom=pairs)[0]
 
 
 def mirrored_label(folder: ClipFolder, label: int) -> int | None:

@@ -82,8 +82,11 @@ class SkeletonInput(_Settings):
 
     space: Space = "metres"
     """Which skeletons of the data set: ``metres`` or ``pixels``."""
-    stream: Literal["joint", "bone", "joint-motion", "bone-motion"] = "joint"
-    """What is looked at; also the stream's name, and that of its file in a bundle."""
+    stream: str = Field("joint", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """What is looked at; also the stream's name, and that of its file in a bundle: joint, bone,
+    joint-motion, bone-motion, or a name of ``pairs``."""
+    pairs: dict[str, tuple[tuple[str, str], ...]] = Field(default_factory=dict)
+    """Streams of one's own: name to (joint, reference) pairs; each has a ``-motion`` too."""
     window: int = Field(64, ge=4)
     """Frames after resampling."""
     sample: Sampling = "crop"
@@ -100,7 +103,7 @@ class SkeletonInput(_Settings):
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``prepare``."""
         return {
-            **self.model_dump(exclude={"space", "stream"}),
+            **self.model_dump(exclude={"space", "stream", "pairs"}),
             "interval": (self.interval,),
         }
 

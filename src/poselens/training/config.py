@@ -62,6 +62,10 @@ class Training(BaseModel):
     """Share of the target spread over all classes."""
     amp: Literal["auto", "off", "bf16"] = "auto"
     """bfloat16 autocast: ``auto`` where the GPU has it."""
+    compile: Literal["auto", "off", "on"] = "auto"
+    """Compile blocks and replay steps as CUDA graphs: ``auto`` on GPUs, for skeletons."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the moving average of weights that is kept in their place; 0 keeps the weights."""
     validation: Literal["hold-out", "none"] = "hold-out"
     """``hold-out`` keeps the protocol's validation slice apart; ``none`` trains on it too."""
     select: Literal["last", "best"] = "last"
@@ -95,6 +99,35 @@ class RgbSection(BaseModel):
     """Pretrained weights: a name of ``poselens weights``, or a file."""
 
 
+class ContrastSettings(BaseModel):
+    """Contrast of graphs beside cross entropy. Eq. (10), (12), (13)."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    samplers: tuple[Literal["hard", "random", "class-aware"], ...] = Field(
+        ("random", "class-aware"), min_length=1
+    )
+    """Where negatives come from; each is a loss of its own, and the losses are averaged."""
+    weight: float = Field(1.0, ge=0)
+    """Factor of the contrast in the sum with cross entropy."""
+    temperature: float = Field(0.8, gt=0)
+    """Divisor of similarities (tau)."""
+    positives: int = Field(128, ge=1)
+    """Most positives per anchor (N+): the least similar of its class."""
+    negatives: int = Field(512, ge=1)
+    """Most negatives per anchor and sampler (Nc)."""
+    cap: int | None = Field(64, ge=1)
+    """Most negatives from one class (class-aware); null for none."""
+    bank: Literal["per-sample", "fifo"] = "per-sample"
+    """One slot per training clip, or the latest of each class."""
+    fifo_length: int = Field(256, ge=1)
+    """Slots per class of ``fifo``."""
+    dimensions: int = Field(256, ge=1)
+    """Length of a projected graph."""
+    projection: Literal["linear", "mlp"] = "linear"
+    """The head g: one linear layer, or two with a ReLU between."""
+
+
 class SkeletonSection(BaseModel):
     """Everything about a skeleton run."""
 
@@ -104,6 +137,10 @@ class SkeletonSection(BaseModel):
     input: SkeletonInput = Field(default_factory=SkeletonInput)
     augment: SkeletonAugment = Field(default_factory=SkeletonAugment)
     training: Training = Field(default_factory=Training)
+    contrast: ContrastSettings | None = None
+    """Class-aware contrast; null for cross entropy alone."""
+    weights: str | None = None
+    """Weights to start from: a file of this project, or a published CTR-GCN checkpoint."""
 
 
 class FusionSection(BaseModel):
