@@ -1,7 +1,11 @@
 """One block of CTR-GCN: refined topologies in space, several scales in time.
 
-Inside this file a feature has the axes ``(n, c, v, t)``, one person per row and time last: joints
-and topology subsets are then neighbours in memory, and the aggregation is one batched product.
+Inside this file a feature has the axes ``(p, c, v, t)``, one person per row and time last: joints
+and topology subsets are then neighbours in memory, and the aggregation is one batched product. A
+convolution that a normalisation follows has no bias, which the normalisation would take away.
+
+``counted`` is 1 for people whose statistics count and 0 for absent ones, which a normalisation in
+training leaves out; None counts everybody.
 """
 
 import math
@@ -11,11 +15,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poselens.skeleton import fused
 from poselens.skeleton.graph import SUBSETS
 
 _BRANCHES = 4
-_KERNEL = 5
+_TAPS = 5
 _FIRST_WEIGHT = 1e-6
+_ALIGNED = 8
+
+Counted = Float[Tensor, " p"] | None
 
 
 class TopologyRefinement(nn.Module):
@@ -55,32 +63,39 @@ class TopologyRefinement(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
         nn.init.constant_(self.norm.weight, _FIRST_WEIGHT)
         self.shortcut = (
-            nn.Identity()
+            None
             if channels == out_channels
-            else nn.Sequential(nn.Conv2d(channels, out_channels, 1), nn.BatchNorm2d(out_channels))
+            else Shortcut(channels=channels, out_channels=out_channels, stride=1)
         )
 
-    def relate(self, feature: Float[Tensor, "n c v t"]) -> Float[Tensor, "n 3 r vv"]:
+    def relate(self, feature: Float[Tensor, "p c v t"]) -> Float[Tensor, "p 3 r vv"]:
         """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
-        summary = feature.mean(dim=-1)
+        # a sum's slope is a view of it; a mean's would be written out for every frame
+        summary = feature.sum(dim=-1) * (1 / feature.shape[-1])
         receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
         return torch.tanh(receive - send).reshape(
             feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2
         )
 
-    def graph(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 v v"]:
+    def graph(self, relation: Float[Tensor, "p 3 r vv"]) -> Float[Tensor, "p 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
         joints = self.topology.shape[-1]
-        added = self.refine.mean(dim=1, keepdim=True) @ relation  # (n, 3, 1, vv)
+        added = self.refine.mean(dim=1, keepdim=True) @ relation  # (p, 3, 1, vv)
         bias = self.refine_bias.mean(dim=1, keepdim=True)
         return (added + bias).reshape(relation.shape[0], SUBSETS, joints, joints)
 
-    def refined(self, relation: Float[Tensor, "n 3 r vv"]) -> Float[Tensor, "n 3 d vv"]:
-        """Return R, for every channel d."""
-        # the learned topology and the bias ride along as two more relations: R is by far the
-        # largest tensor here, and this writes it once
+    def mixture(
+        self, relation: Float[Tensor, "p 3 r vv"]
+    ) -> tuple[Float[Tensor, "3 d s"], Float[Tensor, "p 3 s w"]]:
+        """Return factors whose product is R, for every channel d.
+
+        The learned topology and the bias ride along as two more relations. Both sizes are filled
+        up with zeros to multiples of eight, which matrix units want.
+        """
         learned = self.topology.flatten(1)[:, None].expand(relation.shape[0], -1, -1, -1)
-        terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
+        terms = torch.cat(
+            [relation, learned.to(relation.dtype), torch.ones_like(relation[:, :, :1])], dim=2
+        )
         weights = torch.cat(
             [
                 self.strength * self.refine,
@@ -89,26 +104,25 @@ class TopologyRefinement(nn.Module):
             ],
             dim=2,
         )
-        return weights @ terms
+        mixed, places = -terms.shape[2] % _ALIGNED, -terms.shape[3] % _ALIGNED
+        return F.pad(weights, (0, mixed)), F.pad(terms, (0, places, 0, mixed))
 
     def aggregate(
-        self, feature: Float[Tensor, "n c v t"], relation: Float[Tensor, "n 3 r vv"]
-    ) -> Float[Tensor, "n d v t"]:
+        self, feature: Float[Tensor, "p c v t"], relation: Float[Tensor, "p 3 r vv"]
+    ) -> Float[Tensor, "p d v t"]:
         """Return z."""
-        people, _, joints, frames = feature.shape
-        topologies = self.refined(relation).reshape(people, SUBSETS, -1, joints, joints)
         # the transform's channels are stored channel by channel, subset within
-        messages = self.transform(feature).reshape(people, -1, SUBSETS * joints, frames)
-        gathered: Tensor = topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages
-        return gathered
+        messages = fused.pointwise(feature, self.transform).unflatten(1, (-1, SUBSETS))
+        return fused.aggregate(messages, *self.mixture(relation))
 
     def forward(
-        self, feature: Float[Tensor, "n c v t"]
-    ) -> tuple[Float[Tensor, "n d v t"], Float[Tensor, "n 3 r vv"]]:
+        self, feature: Float[Tensor, "p c v t"], counted: Counted = None
+    ) -> tuple[Float[Tensor, "p d v t"], Float[Tensor, "p 3 r vv"]]:
         """Return the aggregated feature, and the relations it was aggregated with."""
         relation = self.relate(feature)
-        gathered = self.norm(self.aggregate(feature, relation))
-        return F.relu(gathered + self.shortcut(feature)), relation
+        gathered = self.aggregate(feature, relation)
+        beside = feature if self.shortcut is None else self.shortcut(feature, counted)
+        return fused.normalise(gathered, self.norm, add=beside, counted=counted), relation
 
 
 class MultiScaleTemporal(nn.Module):
@@ -116,7 +130,7 @@ class MultiScaleTemporal(nn.Module):
 
     A 1x1 convolution feeds every branch; two go through a temporal convolution of five frames with
     dilation 1 and 2, one through the maximum of three frames, one is left. ``t`` becomes
-    ``ceil(t / stride)``.
+    ``ceil(t / stride)``. What goes around the block is added before the last ReLU.
 
     Departure: the four entering convolutions are one, and so are the normalisations.
     """
@@ -125,33 +139,45 @@ class MultiScaleTemporal(nn.Module):
         super().__init__()
         quarter = channels // _BRANCHES
         self.stride = stride
-        self.enter = nn.Conv2d(channels, channels, 1)
+        self.enter = nn.Conv2d(channels, channels, 1, bias=False)
         self.enter_norm = nn.BatchNorm2d(channels)
-        self.near, self.far = (
-            nn.Conv2d(
-                quarter,
-                quarter,
-                (1, _KERNEL),
-                stride=(1, stride),
-                padding=(0, dilation * (_KERNEL // 2)),
-                dilation=(1, dilation),
-            )
-            for dilation in (1, 2)
-        )
+        self.kernels = nn.Parameter(torch.empty(2, _TAPS, quarter, quarter))
+        # He's deviation of the outgoing side, for five taps
+        nn.init.normal_(self.kernels, 0.0, math.sqrt(2.0 / (quarter * _TAPS)))
         self.leave_norm = nn.BatchNorm2d(channels - quarter)
 
-    def forward(self, feature: Float[Tensor, "n c v t"]) -> Float[Tensor, "n c v s"]:
+    def forward(
+        self,
+        feature: Float[Tensor, "p c v t"],
+        *,
+        around: Float[Tensor, "p c v s"] | None,
+        counted: Counted = None,
+    ) -> Float[Tensor, "p c v s"]:
         """Return the four scales, concatenated over channels."""
-        entered = self.enter_norm(self.enter(feature))
-        quarter = entered.shape[1] // _BRANCHES
-        near, far, peak = F.relu(entered[:, :-quarter]).chunk(_BRANCHES - 1, dim=1)
-        looked = [
-            self.near(near),
-            self.far(far),
-            F.max_pool2d(peak, (1, 3), stride=(1, self.stride), padding=(0, 1)),
-        ]
-        plain = entered[:, -quarter:, :, :: self.stride]
-        return torch.cat([self.leave_norm(torch.cat(looked, dim=1)), plain], dim=1)
+        entered = fused.normalise(
+            fused.pointwise(feature, self.enter),
+            self.enter_norm,
+            rectified=self.leave_norm.num_features,
+            counted=counted,
+        )
+        looked = fused.look(entered, self.kernels, stride=self.stride)
+        return fused.normalise(looked, self.leave_norm, add=around, counted=counted)
+
+
+class Shortcut(nn.Module):
+    """Bring a feature to other channels or fewer frames, beside what is computed."""
+
+    def __init__(self, *, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.convolve = nn.Conv2d(channels, out_channels, 1, stride=(1, stride), bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(
+        self, feature: Float[Tensor, "p c v t"], counted: Counted = None
+    ) -> Float[Tensor, "p d v s"]:
+        """Return the feature in its new shape."""
+        moved = fused.pointwise(feature, self.convolve)
+        return fused.normalise(moved, self.norm, rectified=0, counted=counted)
 
 
 class Block(nn.Module):
@@ -171,21 +197,17 @@ class Block(nn.Module):
             channels=channels, out_channels=out_channels, adjacency=adjacency
         )
         self.time = MultiScaleTemporal(channels=out_channels, stride=stride)
+        self.around = shortcut
         self.shortcut: nn.Module | None = None
-        if shortcut and channels == out_channels and stride == 1:
-            self.shortcut = nn.Identity()
-        elif shortcut:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, out_channels, 1, stride=(1, stride)),
-                nn.BatchNorm2d(out_channels),
-            )
+        if shortcut and (channels != out_channels or stride != 1):
+            self.shortcut = Shortcut(channels=channels, out_channels=out_channels, stride=stride)
 
     def forward(
-        self, feature: Float[Tensor, "n c v t"]
-    ) -> tuple[Float[Tensor, "n d v s"], Float[Tensor, "n 3 r vv"]]:
+        self, feature: Float[Tensor, "p c v t"], counted: Counted = None
+    ) -> tuple[Float[Tensor, "p d v s"], Float[Tensor, "p 3 r vv"]]:
         """Return the block's feature, and the relations between its joints."""
-        gathered, relation = self.space(feature)
-        looked: Tensor = self.time(gathered)
+        gathered, relation = self.space(feature, counted)
+        around = feature if self.around else None
         if self.shortcut is not None:
-            looked = looked + self.shortcut(feature)
-        return F.relu(looked), relation
+            around = self.shortcut(feature, counted)
+        return self.time(gathered, around=around, counted=counted), relation

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from poselens.errors import UsageError
+from poselens.skeleton import fused
 from poselens.skeleton.ctr_gcn import Block
 
 
@@ -105,13 +106,18 @@ class CtrGcn(nn.Module):
         if present is None:
             present = (joints != 0).flatten(1, 3).any(dim=1)
         feature = self._normalise(joints)
+        counted = None
         # an absent person is a constant that would bend the statistics of every normalisation;
-        # with fixed statistics the mask of the mean is enough, and shapes stay static for export
-        if self.training and present.shape[1] > 1 and bool(present.any()):
-            feature = feature[present.flatten()]
+        # with fixed statistics the mask of the mean is enough
+        if self.training and present.shape[1] > 1:
+            if fused.quick(feature):
+                # shapes stay the same whoever is there: the step can be replayed as a graph
+                counted = present.flatten().float()
+            elif bool(present.any()):
+                feature = feature[present.flatten()]
         relation = feature
         for block in self.blocks:
-            feature, relation = block(feature)
+            feature, relation = block(feature, counted)
         return feature, relation, present
 
     def _normalise(self, joints: Tensor) -> Float[Tensor, "nm c v t"]:

@@ -62,8 +62,8 @@ class Training(BaseModel):
     """Share of the target spread over all classes."""
     amp: Literal["auto", "off", "bf16"] = "auto"
     """bfloat16 autocast: ``auto`` where the GPU has it."""
-    compile: Literal["auto", "off", "on"] = "auto"
-    """Compile blocks and replay steps as CUDA graphs: ``auto`` on GPUs, for skeletons."""
+    replay: Literal["auto", "off", "on"] = "auto"
+    """Record a step once and replay it as a CUDA graph: ``auto`` on GPUs, for skeletons."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the moving average of weights that is kept in their place; 0 keeps the weights."""
     validation: Literal["hold-out", "none"] = "hold-out"

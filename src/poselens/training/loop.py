@@ -8,13 +8,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from poselens.errors import NumericFault
 from poselens.evaluation.metrics import evaluate
 from poselens.training.journal import Journal, Teller
-from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.signals import StopRequest
+from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.training.state import Progress, load_state, save_state
 from poselens.types import Scores
 
@@ -32,7 +33,9 @@ class Plan:
         steps: Steps in one epoch.
         rate: Learning rate as a function of the epochs done, fractions included.
         amp: Whether to run under bfloat16 autocast.
+        replay: Whether to record a step and replay it.
         clip_norm: Largest gradient norm, or None.
+        ema: Decay of the moving average of weights that is judged and kept; 0 for none.
         select: Keep the weights of the last epoch, or of the best one on validation.
         fingerprint: Digest of recipe and data; a state of another one is refused.
     """
@@ -43,7 +46,9 @@ class Plan:
     steps: int
     rate: Callable[[float], float]
     amp: bool
+    replay: bool
     clip_norm: float | None
+    ema: float
     select: Literal["last", "best"]
     fingerprint: str
 
@@ -63,53 +68,16 @@ class Outcome:
     exit_code: int
 
 
-def step(
-    network: nn.Module,
-    objective: Objective,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    *,
-    amp: bool,
-    clip_norm: float | None,
-) -> Losses:
-    """Take one step of the optimiser.
-
-    Raises:
-        NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and the
-            optimiser are as before.
-    """
-    device = batch["label"].device.type
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=amp):
-        losses = objective(network, batch)
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    parameters = [each for each in network.parameters() if each.grad is not None]
-    norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-    # one question to the device for both, after its work is queued
-    if not bool(torch.isfinite(losses.total) & torch.isfinite(norm)):
-        optimizer.zero_grad(set_to_none=True)
-        raise NumericFault(
-            "NUM-001",
-            f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
-            f"lr {optimizer.param_groups[0]['lr']:.4g}; the step was refused",
-            where=f"clips {', '.join(batch['id'][:8])}",
-            mend="lower training.lr, or set training.amp=off, and go on with --resume",
-        )
-    if clip_norm is not None:
-        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
-    optimizer.step()
-    return losses
-
-
 def fit(
     network: nn.Module,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     *,
     batches: Callable[[Progress], Iterable[Batch]],
-    validate: Callable[[Progress, Callable[[], bool]], Scores] | None,
+    validate: Callable[[nn.Module, Progress, Callable[[], bool]], Scores] | None,
     plan: Plan,
     resume: bool,
+    beside: nn.Module | None = None,
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
 
@@ -119,25 +87,34 @@ def fit(
     Args:
         network: On its device already.
         objective: Batch to losses.
-        optimizer: Over the network's parameters.
+        optimizer: Over the parameters of the network, and of what is trained beside it.
         batches: Yields what remains of the epoch at a position; may note skipped clips there.
-        validate: Scores the validation slice, as far as it comes before its second argument says
-            to stop; None where there is none. May note skipped clips at the position.
+        validate: Scores the validation slice with a network, as far as it comes before its last
+            argument says to stop; None where there is none. May note skipped clips at the
+            position.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
+        beside: What the objective trains or remembers, such as a contrast; saved with the state.
     """
     state_file = plan.folder / STATE_FILE
     progress, best = Progress(), dict[str, Tensor]()
+    average = moving_average(network, plan.ema) if plan.ema else None
+    judged = network if average is None else average.module
+    modules = {"network": network}
+    modules |= {} if average is None else {"average": average}
+    modules |= {} if beside is None else {"beside": beside}
     if resume and state_file.exists():
         progress, best = load_state(
-            state_file, network=network, optimizer=optimizer, fingerprint=plan.fingerprint
+            state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
         )
+    taking = ReplayedStep if plan.replay else EagerStep
+    take = taking(network, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
     journal = Journal(plan.folder, epochs_done=progress.epoch)
 
     def save() -> None:
         save_state(
             state_file,
-            network=network,
+            modules=modules,
             optimizer=optimizer,
             progress=progress,
             best=best,
@@ -151,16 +128,23 @@ def fit(
     )
     with StopRequest() as stop, teller.shown():
         while progress.epoch < plan.epochs:
-            _epoch(network, objective, optimizer, batches, progress, plan, teller, stop)
-            scores = None if validate is None or stop.asked() else validate(progress, stop.asked)
+            _epoch(take, network, average, optimizer, batches, progress, plan, teller, stop)
+            scores = None
+            if validate is not None and not stop.asked():
+                scores = validate(judged, progress, stop.asked)
             if stop.asked():
                 save()
                 break
-            told = _record(scores, network, progress, best, plan, journal)
+            told = _record(scores, judged, progress, best, plan, journal)
             teller.epoch(progress.epoch, plan.epochs, told)
             save()
-    kept = best if plan.select == "best" and best else network.state_dict()
+    kept = best if plan.select == "best" and best else judged.state_dict()
     return Outcome(progress, kept, stop.exit_code)
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of a network that follows it: weights and running statistics."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _record(
@@ -188,8 +172,9 @@ def _record(
 
 
 def _epoch(
+    take: TakeStep,
     network: nn.Module,
-    objective: Objective,
+    average: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
     batches: Callable[[Progress], Iterable[Batch]],
     progress: Progress,
@@ -205,7 +190,9 @@ def _epoch(
     for batch in batches(progress):
         arrived = time.perf_counter()
         set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
-        losses = step(network, objective, batch, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+        losses = take(batch)
+        if average is not None:
+            average.update_parameters(network)
         count = len(batch["label"])
         sums["clips"] += count
         sums["loss"] += losses.total.item() * count

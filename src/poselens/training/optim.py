@@ -20,25 +20,36 @@ def build_optimizer(
     weight_decay: float,
     decay_all: bool,
     head_lr_factor: float,
+    beside: nn.Module | None = None,
 ) -> torch.optim.SGD:
-    """Return SGD over the network's parameters; the classifier may learn faster.
+    """Return SGD over the parameters of the network, and of what is trained beside it.
 
-    Each group carries ``lr_factor``, by which :func:`set_learning_rate` multiplies the rate.
+    Each group carries ``lr_factor``, by which :func:`set_learning_rate` multiplies the rate. On a
+    GPU the rate is a tensor, so that a recorded step sees it change; the classifier may learn
+    faster.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    named = [*network.named_parameters(), *(beside.named_parameters() if beside else ())]
+    on_gpu = any(parameter.is_cuda for _, parameter in named)
+    for name, parameter in named:
         module = name.rpartition(".")[0].rpartition(".")[2]
         factor = head_lr_factor if module in CLASSIFIERS else 1.0
         decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.SGD(
         [
-            {"params": parameters, "lr_factor": factor, "weight_decay": decay}
+            {
+                "params": parameters,
+                "lr_factor": factor,
+                "weight_decay": decay,
+                "lr": torch.tensor(lr, device=parameters[0].device) if on_gpu else lr,
+            }
             for (factor, decay), parameters in groups.items()
         ],
         lr=lr,
         momentum=momentum,
         nesterov=nesterov,
+        fused=on_gpu,
     )
 
 
@@ -68,4 +79,7 @@ def learning_rate(
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set every group to ``lr`` times its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_factor"]
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr * group["lr_factor"])
+        else:
+            group["lr"] = lr * group["lr_factor"]

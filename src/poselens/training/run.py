@@ -9,9 +9,8 @@ epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``, ``skipped.json
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from poselens.training.objectives import cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
 from poselens.training.samples import Samples
 from poselens.training.state import Progress, saved_fingerprint
+from poselens.types import Scores
 
 RUN_FORMAT = 1
 
@@ -241,6 +241,9 @@ def _fit(
             warmup_epochs=settings.warmup_epochs,
         )
 
+    def validate(judged: nn.Module, progress: Progress, stopped: Callable[[], bool]) -> Scores:
+        return samples.validate(judged, device, progress, stopped, amp=amp)
+
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -248,7 +251,9 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
+        replay=_replays(section, device),
         clip_norm=settings.clip_norm,
+        ema=settings.ema,
         select=settings.select,
         fingerprint=digest,
     )
@@ -257,12 +262,18 @@ def _fit(
         cross_entropy(label_smoothing=settings.label_smoothing),
         optimizer,
         batches=lambda progress: samples.train_batches(progress, device),
-        validate=partial(samples.validate, network, device, amp=amp)
-        if samples.validation_clips
-        else None,
+        validate=validate if samples.validation_clips else None,
         plan=plan,
         resume=request.resume,
     )
+
+
+def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
+    """Return whether to record steps; of itself where the host is the slower side."""
+    wanted = section.training.replay
+    if wanted == "auto":
+        return device.type == "cuda" and isinstance(section, SkeletonSection)
+    return wanted == "on" and device.type == "cuda"
 
 
 def _write_result(
@@ -303,8 +314,10 @@ def _selection(
 
 
 def _digest(config: dict[str, Any], folder: ClipFolder) -> str:
-    """Return what a resumed run must agree on; the number of workers is free to change."""
-    settings = {k: v for k, v in config["training"].items() if k not in ("workers", "max_bad")}
+    """Return what a resumed run must agree on; how it is carried out is free to change."""
+    settings = {
+        k: v for k, v in config["training"].items() if k not in ("workers", "max_bad", "replay")
+    }
     content = {**config, "training": settings, "data": folder.fingerprint()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -5,6 +5,7 @@ step), and the best epoch so far with its weights. Data order and augmentation a
 (seed, epoch, index) and learning rates of the position, so neither needs a state.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Progress:
 def save_state(
     path: Path,
     *,
-    network: nn.Module,
+    modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     best: dict[str, Tensor],
@@ -50,12 +51,22 @@ def save_state(
 ) -> None:
     """Write everything a resumed run needs, atomically.
 
+    Args:
+        path: The file.
+        modules: The network, and what is trained or remembered beside it, by name.
+        optimizer: Over their parameters.
+        progress: Where the run stands.
+        best: Weights of the best epoch so far.
+        fingerprint: Digest of recipe and data.
+
     Raises:
         NumericFault: ``NUM-002`` when a weight or a running statistic is not finite; the state
             saved before is kept.
     """
-    require_finite(network, path)
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for kind, module in modules.items():
+        require_finite(module, path)
+        tensors |= {f"{kind}.{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
@@ -110,7 +121,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_state(
-    path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
+    path: Path,
+    *,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    fingerprint: str,
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Restore a run; returns its position and the best weights so far.
 
@@ -126,7 +141,8 @@ def load_state(
             file=path,
             mend="undo the change, or start anew with another --out",
         )
-    load_weights(network, _part(tensors, "network"), file=path)
+    for kind, module in modules.items():
+        load_weights(module, _part(tensors, kind), file=path)
     slots: dict[int, dict[str, Any]] = {}
     for name, tensor in _part(tensors, "optimizer").items():
         index, slot = name.split(".", 1)

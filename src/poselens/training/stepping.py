@@ -1,0 +1,217 @@
+"""One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from poselens.errors import NumericFault
+from poselens.training.objectives import Batch, Losses, Objective
+
+_WARM_STEPS = 3
+
+TakeStep = Callable[[Batch], Losses]
+"""Takes one step for a batch on the device, and says what it cost."""
+
+
+class EagerStep:
+    """Take steps as they are written.
+
+    Args:
+        network: On any device.
+        objective: Batch to losses.
+        optimizer: Over the parameters to train.
+        amp: Whether to run under bfloat16 autocast.
+        clip_norm: Largest gradient norm, or None.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        amp: bool,
+        clip_norm: float | None,
+    ) -> None:
+        self._network = network
+        self._objective = objective
+        self._optimizer = optimizer
+        self._amp = amp
+        self._clip_norm = clip_norm
+
+    def __call__(self, batch: Batch) -> Losses:
+        """Take one step.
+
+        Raises:
+            NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and
+                the optimiser are as before.
+        """
+        losses, norm = _descend(
+            self._network, self._objective, batch, self._optimizer, amp=self._amp
+        )
+        # one question to the device for both, after its work is queued
+        if not bool(_finite(losses, norm)):
+            _refuse(losses, norm, batch, self._optimizer)
+        _clip(self._optimizer, norm, self._clip_norm)
+        self._optimizer.step()
+        return losses
+
+
+class ReplayedStep:
+    """Take steps by replaying a recording of one, for every shape of batch that comes often.
+
+    A step of a small network is a thousand short kernels, and a host that queues them one by one
+    is slower than the GPU. A CUDA graph queues all of them at once. The first steps of a shape are
+    taken as they are written, and so is every step of a shape that comes rarely, such as the last
+    one of an epoch.
+
+    Nothing that a step does may depend on what the host sees: the optimiser has to be a fused one
+    with its rate in a tensor (``build_optimizer`` on a GPU). A step that is not finite is refused
+    on the device by the optimiser itself.
+
+    Args:
+        network: On a GPU.
+        objective: Batch to losses, with tensors of fixed shapes.
+        optimizer: Fused.
+        amp: Whether to run under bfloat16 autocast.
+        clip_norm: Largest gradient norm, or None.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        amp: bool,
+        clip_norm: float | None,
+    ) -> None:
+        self._network = network
+        self._objective = objective
+        self._optimizer = optimizer
+        self._amp = amp
+        self._clip_norm = clip_norm
+        self._eager = EagerStep(network, objective, optimizer, amp=amp, clip_norm=clip_norm)
+        self._seen: dict[tuple[torch.Size, ...], int] = {}
+        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+
+    def __call__(self, batch: Batch) -> Losses:
+        """Take one step.
+
+        The losses are overwritten by the next step of the same shape.
+
+        Raises:
+            NumericFault: ``NUM-001`` as :class:`EagerStep`.
+        """
+        shapes = tuple(tensor.shape for tensor in batch["inputs"])
+        if shapes not in self._recordings:
+            self._seen[shapes] = self._seen.get(shapes, 0) + 1
+            if self._seen[shapes] <= _WARM_STEPS:
+                return self._take(batch)
+            self._recordings[shapes] = self._record(batch)
+        recording = self._recordings[shapes]
+        recording.fill(batch)
+        recording.graph.replay()
+        if not bool(recording.finite):
+            _refuse(recording.losses, recording.norm, batch, self._optimizer)
+        return recording.losses
+
+    def _take(self, batch: Batch) -> Losses:
+        """Take a step as it is written, away from the default stream, as a recording needs."""
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            losses = self._eager(batch)
+        torch.cuda.current_stream().wait_stream(beside)
+        return losses
+
+    def _record(self, batch: Batch) -> "_Recording":
+        """Record a step without taking it."""
+        inputs = tuple(tensor.clone() for tensor in batch["inputs"])
+        own = {**batch, "inputs": inputs}
+        own |= {name: batch[name].clone() for name in ("label", "index")}
+        graph = torch.cuda.CUDAGraph()
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            losses, norm = _descend(
+                self._network, self._objective, own, self._optimizer, amp=self._amp
+            )
+            finite = _finite(losses, norm)
+            # what a gradient scaler says to a fused optimiser, which then leaves all as it is
+            self._optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            _clip(self._optimizer, norm, self._clip_norm)
+            self._optimizer.step()
+        del self._optimizer.found_inf  # type: ignore[attr-defined]
+        return _Recording(graph, own, losses, norm, finite)
+
+
+class _Recording:
+    """A recorded step, and the tensors it reads and writes."""
+
+    def __init__(
+        self,
+        graph: torch.cuda.CUDAGraph,
+        batch: Batch,
+        losses: Losses,
+        norm: Tensor,
+        finite: Tensor,
+    ) -> None:
+        self.graph = graph
+        self.losses = Losses(
+            losses.total.detach(),
+            {name: part.detach() for name, part in losses.parts.items()},
+            losses.logits.detach(),
+        )
+        self.norm = norm
+        self.finite = finite
+        self._batch = batch
+
+    def fill(self, batch: Batch) -> None:
+        """Put a batch where the recording reads it."""
+        for own, given in zip(self._batch["inputs"], batch["inputs"], strict=True):
+            own.copy_(given, non_blocking=True)
+        for name in ("label", "index"):
+            self._batch[name].copy_(batch[name], non_blocking=True)
+
+
+def _descend(
+    network: nn.Module,
+    objective: Objective,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    *,
+    amp: bool,
+) -> tuple[Losses, Tensor]:
+    """Return the losses and the norm of their gradients, which are left at the parameters."""
+    with torch.autocast(batch["label"].device.type, dtype=torch.bfloat16, enabled=amp):
+        losses = objective(network, batch)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    gradients = [each.grad for each in _parameters(optimizer) if each.grad is not None]
+    return losses, nn.utils.get_total_norm(gradients)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [each for group in optimizer.param_groups for each in group["params"]]
+
+
+def _finite(losses: Losses, norm: Tensor) -> Tensor:
+    return torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
+
+
+def _clip(optimizer: torch.optim.Optimizer, norm: Tensor, clip_norm: float | None) -> None:
+    if clip_norm is not None:
+        parameters = [each for each in _parameters(optimizer) if each.grad is not None]
+        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+
+
+def _refuse(losses: Losses, norm: Tensor, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    raise NumericFault(
+        "NUM-001",
+        f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
+        f"lr {float(optimizer.param_groups[0]['lr']):.4g}; the step was refused",
+        where=f"clips {', '.join(batch['id'][:8])}",
+        mend="lower training.lr, or set training.amp=off, and go on with --resume",
+    )
