@@ -13,7 +13,6 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from poselens.skeleton import fused
 from poselens.skeleton.graph import SUBSETS
@@ -21,7 +20,6 @@ from poselens.skeleton.graph import SUBSETS
 _BRANCHES = 4
 _TAPS = 5
 _FIRST_WEIGHT = 1e-6
-_ALIGNED = 8
 
 Counted = Float[Tensor, " p"] | None
 
@@ -54,12 +52,16 @@ class TopologyRefinement(nn.Module):
         relations = max(8, channels // 8)
         self.topology = nn.Parameter(adjacency.clone())
         self.strength = nn.Parameter(torch.zeros(1))
-        self.receive = nn.Conv1d(channels, SUBSETS * relations, 1)
-        self.send = nn.Conv1d(channels, SUBSETS * relations, 1)
+        # first what joints receive by, subset by subset, then what they send by
+        self.pair = nn.Linear(channels, 2 * SUBSETS * relations)
+        nn.init.normal_(self.pair.weight, 0.0, math.sqrt(2.0 / (SUBSETS * relations)))
+        nn.init.zeros_(self.pair.bias)
         self.refine = nn.Parameter(torch.empty(SUBSETS, out_channels, relations))
         self.refine_bias = nn.Parameter(torch.zeros(SUBSETS, out_channels, 1))
         nn.init.normal_(self.refine, 0.0, math.sqrt(2.0 / out_channels))
-        self.transform = nn.Conv2d(channels, SUBSETS * out_channels, 1)
+        # the channels of a message are stored channel by channel, subset within
+        self.transform = nn.Conv2d(channels, SUBSETS * out_channels, 1, bias=False)
+        self.transform_bias = nn.Parameter(torch.zeros(out_channels, SUBSETS))
         self.norm = nn.BatchNorm2d(out_channels)
         nn.init.constant_(self.norm.weight, _FIRST_WEIGHT)
         self.shortcut = (
@@ -68,61 +70,45 @@ class TopologyRefinement(nn.Module):
             else Shortcut(channels=channels, out_channels=out_channels, stride=1)
         )
 
-    def relate(self, feature: Float[Tensor, "p c v t"]) -> Float[Tensor, "p 3 r vv"]:
-        """Return the tanh of receiving joint i minus sending joint j, at place i v + j."""
-        # a sum's slope is a view of it; a mean's would be written out for every frame
-        summary = feature.sum(dim=-1) * (1 / feature.shape[-1])
-        receive, send = self.receive(summary).unsqueeze(-1), self.send(summary).unsqueeze(-2)
-        return torch.tanh(receive - send).reshape(
-            feature.shape[0], SUBSETS, -1, feature.shape[2] ** 2
-        )
+    def relate(self, summary: Float[Tensor, "p v c"]) -> Float[Tensor, "p 3 s w"]:
+        """Return the terms that topologies are mixed from; see ``fused.relate``."""
+        return fused.relate(self.pair(summary), self.topology)
 
-    def graph(self, relation: Float[Tensor, "p 3 r vv"]) -> Float[Tensor, "p 3 v v"]:
+    def graph(self, terms: Float[Tensor, "p 3 s w"]) -> Float[Tensor, "p 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
-        joints = self.topology.shape[-1]
-        added = self.refine.mean(dim=1, keepdim=True) @ relation  # (p, 3, 1, vv)
-        bias = self.refine_bias.mean(dim=1, keepdim=True)
-        return (added + bias).reshape(relation.shape[0], SUBSETS, joints, joints)
+        weights = self._weights(torch.zeros_like(self.refine_bias), torch.ones_like(self.strength))
+        added = weights.mean(dim=1, keepdim=True) @ terms
+        return fused.squares(added.squeeze(2), self.topology.shape[-1])
 
-    def mixture(
-        self, relation: Float[Tensor, "p 3 r vv"]
-    ) -> tuple[Float[Tensor, "3 d s"], Float[Tensor, "p 3 s w"]]:
-        """Return factors whose product is R, for every channel d.
+    def mixture(self) -> Float[Tensor, "3 d s"]:
+        """Return the weights whose product with the terms is R, for every channel d."""
+        return self._weights(torch.ones_like(self.refine_bias), self.strength)
 
-        The learned topology and the bias ride along as two more relations. Both sizes are filled
-        up with zeros to multiples of eight, which matrix units want.
-        """
-        learned = self.topology.flatten(1)[:, None].expand(relation.shape[0], -1, -1, -1)
-        terms = torch.cat(
-            [relation, learned.to(relation.dtype), torch.ones_like(relation[:, :, :1])], dim=2
-        )
-        weights = torch.cat(
-            [
-                self.strength * self.refine,
-                torch.ones_like(self.refine_bias),
-                self.strength * self.refine_bias,
-            ],
-            dim=2,
-        )
-        mixed, places = -terms.shape[2] % _ALIGNED, -terms.shape[3] % _ALIGNED
-        return F.pad(weights, (0, mixed)), F.pad(terms, (0, places, 0, mixed))
-
-    def aggregate(
-        self, feature: Float[Tensor, "p c v t"], relation: Float[Tensor, "p 3 r vv"]
-    ) -> Float[Tensor, "p d v t"]:
-        """Return z."""
-        # the transform's channels are stored channel by channel, subset within
-        messages = fused.pointwise(feature, self.transform).unflatten(1, (-1, SUBSETS))
-        return fused.aggregate(messages, *self.mixture(relation))
+    def _weights(self, learned: Tensor, strength: Tensor) -> Float[Tensor, "3 d s"]:
+        parts = [strength * self.refine, learned, strength * self.refine_bias]
+        return fused.aligned(torch.cat(parts, dim=2))
 
     def forward(
-        self, feature: Float[Tensor, "p c v t"], counted: Counted = None
-    ) -> tuple[Float[Tensor, "p d v t"], Float[Tensor, "p 3 r vv"]]:
-        """Return the aggregated feature, and the relations it was aggregated with."""
-        relation = self.relate(feature)
-        gathered = self.aggregate(feature, relation)
-        beside = feature if self.shortcut is None else self.shortcut(feature, counted)
-        return fused.normalise(gathered, self.norm, add=beside, counted=counted), relation
+        self,
+        feature: Float[Tensor, "p c v t"],
+        beside: Float[Tensor, "p c v t"],
+        summary: Float[Tensor, "p v c"],
+        counted: Counted = None,
+    ) -> tuple[Float[Tensor, "p d v t"], Float[Tensor, "p 3 s w"]]:
+        """Return the aggregated feature, and the terms of the topologies it went along.
+
+        Args:
+            feature: What is aggregated.
+            beside: The same feature, for the shortcut.
+            summary: The same, averaged over time.
+            counted: See the head of this file.
+        """
+        terms = self.relate(summary)
+        messages = fused.pointwise(feature, self.transform).unflatten(1, (-1, SUBSETS))  # type: ignore[no-untyped-call]
+        gathered = fused.aggregate(messages, self.transform_bias, self.mixture(), terms)
+        if self.shortcut is not None:
+            beside = self.shortcut(beside, counted)
+        return fused.normalise(gathered, self.norm, add=beside, counted=counted), terms
 
 
 class MultiScaleTemporal(nn.Module):
@@ -204,10 +190,11 @@ class Block(nn.Module):
 
     def forward(
         self, feature: Float[Tensor, "p c v t"], counted: Counted = None
-    ) -> tuple[Float[Tensor, "p d v s"], Float[Tensor, "p 3 r vv"]]:
-        """Return the block's feature, and the relations between its joints."""
-        gathered, relation = self.space(feature, counted)
-        around = feature if self.around else None
+    ) -> tuple[Float[Tensor, "p d v s"], Float[Tensor, "p 3 s w"]]:
+        """Return the block's feature, and the terms of its topologies."""
+        feature, beside, around, summary = fused.fork(feature)
+        gathered, terms = self.space(feature, beside, summary, counted)
         if self.shortcut is not None:
-            around = self.shortcut(feature, counted)
-        return self.time(gathered, around=around, counted=counted), relation
+            around = self.shortcut(around, counted)
+        looked = self.time(gathered, around=around if self.around else None, counted=counted)
+        return looked, terms

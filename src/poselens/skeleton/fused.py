@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+_ALIGNED = 8
 _PROGRAMS = 2048
 _QUARTERS = (16, 32, 64, 128)
 _LOOKED = 64
@@ -30,33 +31,88 @@ def quick(tensor: Tensor) -> bool:
     return tensor.is_cuda and _has_triton()
 
 
+def fork(
+    feature: Float[Tensor, "p c v t"],
+) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "p v c"]]:
+    """Hand a feature to three readers, and its mean over time to a fourth.
+
+    What comes back from the four on the way backward is added in one pass on a GPU.
+    """
+    if quick(feature) and feature.shape[2] <= _largest_tile():
+        forked: tuple[Tensor, Tensor, Tensor, Tensor] = _Fork.apply(feature)  # type: ignore[no-untyped-call]
+        return forked
+    return feature, feature, feature, feature.mean(dim=-1).transpose(1, 2)
+
+
+def relate(
+    pairs: Float[Tensor, "p v six_r"], topology: Float[Tensor, "3 v v"]
+) -> Float[Tensor, "p 3 s w"]:
+    r"""Return what topologies are mixed from: relations of joints, the learned topology, and 1.
+
+    Term q of subset k is :math:`\tanh(a_{i,kq} - b_{j,kq})` for q < r, then the learned
+    topology, then 1; s is filled up with zeros to a multiple of eight, which matrix units want.
+    The pair (i, j) is at place ``i * pitch(v) + j``; other places are zero.
+
+    Args:
+        pairs: For each joint the receiving a, subset by subset, then the sending b.
+        topology: The part that all people share.
+    """
+    joints, relations = topology.shape[-1], pairs.shape[-1] // 6
+    if quick(pairs) and joints <= _largest_tile():
+        related: Tensor = _Relate.apply(pairs, topology)  # type: ignore[no-untyped-call]
+        return related
+    receive, send = pairs.transpose(1, 2).unflatten(1, (2, 3, relations)).unbind(1)  # type: ignore[no-untyped-call]
+    relation = torch.tanh(receive.unsqueeze(-1) - send.unsqueeze(-2))
+    learned = topology[:, None].to(relation.dtype).expand(len(pairs), -1, -1, -1, -1)
+    terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
+    wide = F.pad(terms, (0, pitch(joints) - joints)).flatten(3)
+    return F.pad(wide, (0, -wide.shape[3] % _ALIGNED, 0, -wide.shape[2] % _ALIGNED))
+
+
+def pitch(joints: int) -> int:
+    """Return how far apart the rows of a topology lie: a multiple of four, for wide words."""
+    return joints + -joints % 4
+
+
+def aligned(weights: Float[Tensor, "3 c r"]) -> Float[Tensor, "3 c s"]:
+    """Fill up with zeros to a multiple of eight."""
+    return F.pad(weights, (0, -weights.shape[-1] % _ALIGNED))
+
+
+def squares(wide: Float[Tensor, "... w"], joints: int) -> Float[Tensor, "... v v"]:
+    """Return topologies without what is stored beside them."""
+    return wide[..., : joints * pitch(joints)].unflatten(-1, (joints, pitch(joints)))[..., :joints]  # type: ignore[no-any-return, no-untyped-call]
+
+
 def aggregate(
     messages: Float[Tensor, "p c 3 v t"],
-    weights: Float[Tensor, "3 c r"],
-    relations: Float[Tensor, "p 3 r w"],
+    bias: Float[Tensor, "c 3"],
+    weights: Float[Tensor, "3 c s"],
+    terms: Float[Tensor, "p 3 s w"],
 ) -> Float[Tensor, "p c v t"]:
     r"""Gather messages along topologies that are refined per channel and person.
 
     .. math::
-        R_{p,k,c} = \sum_r w_{k,c,r}\, a_{p,k,r}, \qquad
-        z_{p,c,i} = \sum_{k,j} R_{p,k,c,ij}\, m_{p,c,k,j}
+        R_{p,k,c} = \sum_s w_{k,c,s}\, a_{p,k,s}, \qquad
+        z_{p,c,i} = \sum_{k,j} R_{p,k,c,ij}\, (m_{p,c,k,j} + b_{c,k})
 
     The topologies R, by far the largest tensor of a block, are formed twice on a GPU, once in
     each direction, and never kept.
 
     Args:
         messages: What each joint has to say to each subset.
-        weights: How relations are mixed to topologies.
-        relations: Joint i to joint j at place ``i v + j``; what follows place ``v v`` is padding.
+        bias: Added to every message.
+        weights: How terms are mixed to topologies.
+        terms: As :func:`relate` returns them.
     """
-    joints = messages.shape[3]
-    if quick(messages) and joints <= _largest_tile():
-        gathered: Tensor = _Aggregate.apply(
-            messages, weights.to(messages.dtype), relations.to(messages.dtype)
+    if quick(messages) and messages.shape[3] <= _largest_tile():
+        gathered: Tensor = _Aggregate.apply(  # type: ignore[no-untyped-call]
+            messages, bias, weights.to(messages.dtype), terms.to(messages.dtype)
         )
         return gathered
-    topologies = (weights @ relations)[..., : joints * joints].unflatten(-1, (joints, joints))
-    return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ messages.flatten(2, 3)
+    topologies = squares(weights @ terms, messages.shape[3])
+    heard = messages + bias[:, :, None, None]
+    return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ heard.flatten(2, 3).to(topologies.dtype)
 
 
 def normalise(
@@ -104,9 +160,9 @@ def look(
     """
     quarter = weights.shape[-1]
     if quick(feature) and quarter in _QUARTERS:
-        looked: Tensor = _Look.apply(feature, weights.to(feature.dtype), stride)
+        looked: Tensor = _Look.apply(feature, weights.to(feature.dtype), stride)  # type: ignore[no-untyped-call]
         return looked
-    near, far, peak, plain = feature.split(quarter, dim=1)
+    near, far, peak, plain = feature.split(quarter, dim=1)  # type: ignore[no-untyped-call]
     return torch.cat(
         [
             *(
@@ -140,7 +196,7 @@ def pointwise(feature: Float[Tensor, "p c v t"], convolution: nn.Conv2d) -> Tens
         F.pad(feature, (0, 0, 0, 0, 0, lacking)),
         F.pad(convolution.weight, (0, 0, 0, 0, 0, lacking)),
         convolution.bias,
-        stride=convolution.stride,  # type: ignore[arg-type]
+        stride=convolution.stride,
     )
 
 
@@ -150,39 +206,128 @@ def _largest_tile() -> int:
     return kernels.JOINTS
 
 
+class _Fork(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor) -> tuple[Tensor, ...]:
+        from poselens.skeleton import kernels
+
+        feature = feature.contiguous()
+        people, channels, joints, frames = feature.shape
+        summary = feature.new_empty(people, joints, channels)
+        kernels.summarise[(people, -(-channels // 16))](
+            feature, summary, channels, V=joints, FRAMES=frames, T=_tile(frames), BLOCK=16
+        )
+        ctx.set_materialize_grads(False)
+        ctx.shape = feature.shape
+        return *(feature.view_as(feature) for _ in range(3)), summary
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor | None) -> Tensor:
+        from poselens.skeleton import kernels
+
+        people, channels, joints, frames = ctx.shape
+        given = [slope.contiguous() for slope in slopes[:3] if slope is not None]
+        summary = slopes[3]
+        assert summary is not None
+        assert len(given) >= 2
+        out = torch.empty_like(given[0])
+        kernels.merge[(people * channels,)](
+            given[0], given[1], given[-1], summary.contiguous(), out, channels,
+            V=joints, JOINTS=kernels.JOINTS, FRAMES=frames, T=_tile(frames),
+            THIRD=len(given) == 3, num_warps=_warps(frames),
+        )  # fmt: skip
+        return out
+
+
+class _Relate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, topology: Tensor) -> Tensor:
+        from poselens.skeleton import kernels
+
+        pairs = pairs.contiguous()
+        people, joints, width = pairs.shape
+        relations = width // 6
+        rows = relations + 2 + -(relations + 2) % _ALIGNED
+        places = joints * pitch(joints)
+        terms = pairs.new_empty(people, 3, rows, places + -places % _ALIGNED)
+        kernels.relate[(people, 3 * rows)](
+            pairs, topology, terms, relations, rows, V=joints, PITCH=pitch(joints),
+            WIDTH=terms.shape[3], JOINTS=kernels.JOINTS, num_warps=1,
+        )  # fmt: skip
+        ctx.save_for_backward(terms)
+        ctx.shape = pairs.shape
+        return terms
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        from poselens.skeleton import kernels
+
+        (terms,) = ctx.saved_tensors
+        people, joints, width = ctx.shape
+        relations = width // 6
+        slope = slope.contiguous()
+        pairs_slope = terms.new_empty(ctx.shape)
+        kernels.relate_backward[(people, 3 * relations)](
+            terms, slope, pairs_slope, relations, terms.shape[2], V=joints, PITCH=pitch(joints),
+            WIDTH=terms.shape[3], JOINTS=kernels.JOINTS, num_warps=1,
+        )  # fmt: skip
+        learned = slope[:, :, relations].sum(dim=0, dtype=torch.float32)
+        return pairs_slope, squares(learned, joints)
+
+
 class _Aggregate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, weights: Tensor, relations: Tensor) -> Tensor:
+    def forward(ctx: Any, messages: Tensor, bias: Tensor, weights: Tensor, terms: Tensor) -> Tensor:
         from poselens.skeleton import kernels
 
         messages = messages.contiguous()
         people, channels, _, joints, frames = messages.shape
-        topologies = torch.matmul(weights, relations)
+        topologies = torch.matmul(weights, terms)
         gathered = messages.new_empty(people, channels, joints, frames)
         kernels.aggregate[(people * channels,)](
-            messages, topologies, gathered, channels, joints, frames, relations.shape[-1],
-            V=kernels.JOINTS, T=_tile(frames), num_warps=_warps(frames),
-        )  # fmt: skip
-        ctx.save_for_backward(messages, weights, relations)
+            messages, bias, topologies, gathered, channels, **_tiles(joints, frames, terms)
+        )
+        ctx.save_for_backward(messages, bias, weights, terms)
         return gathered
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         from poselens.skeleton import kernels
 
-        messages, weights, relations = ctx.saved_tensors
+        messages, bias, weights, terms = ctx.saved_tensors
         people, channels, _, joints, frames = messages.shape
-        topologies = torch.matmul(weights, relations)
+        topologies = torch.matmul(weights, terms)
         message_slope, topology_slope = torch.empty_like(messages), torch.empty_like(topologies)
+        bias_slope = messages.new_empty((people, *bias.shape), dtype=torch.float32)
         kernels.aggregate_backward[(people * channels,)](
-            messages, topologies, slope.contiguous(), message_slope, topology_slope,
-            channels, joints, frames, relations.shape[-1],
-            V=kernels.JOINTS, T=_tile(frames), num_warps=_warps(frames),
+            messages, bias, topologies, slope.contiguous(),
+            message_slope, bias_slope, topology_slope, channels, **_tiles(joints, frames, terms),
         )  # fmt: skip
-        relation_slope = torch.matmul(weights.mT, topology_slope)
-        weight_slope = torch.matmul(topology_slope, relations.mT).sum(dim=0)
-        return message_slope, weight_slope, relation_slope
+        term_slope = torch.matmul(weights.mT, topology_slope)
+        weight_slope = torch.matmul(topology_slope, terms.mT).sum(dim=0)
+        return message_slope, bias_slope.sum(dim=0), weight_slope, term_slope
+
+
+def _tiles(joints: int, frames: int, terms: Tensor) -> dict[str, Any]:
+    """Return what the kernels of the aggregation are compiled for."""
+    return {
+        "V": joints,
+        "PITCH": pitch(joints),
+        "WIDTH": terms.shape[3],
+        "JOINTS": _largest_tile(),
+        "FRAMES": frames,
+        "T": _tile(frames),
+        "PRECISION": _precision(),
+        "num_warps": _warps(frames),
+    }
+
+
+def _precision() -> str:
+    """Return how products of float32 are formed: as everywhere else in the process."""
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
 def _tile(frames: int) -> int:
@@ -204,7 +349,7 @@ def _normalise_quickly(
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     rectified = feature.shape[1] if rectified is None else rectified
-    out: Tensor = _Normalise.apply(feature, add, norm.weight, norm.bias, norm, rectified, counted)
+    out: Tensor = _Normalise.apply(feature, add, norm.weight, norm.bias, norm, rectified, counted)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -247,7 +392,7 @@ class _Normalise(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         from poselens.skeleton import kernels
 
@@ -307,14 +452,14 @@ class _Look(torch.autograd.Function):
         out = feature.new_empty(people, channels, joints, steps)
         kernels.look[(people, 4, -(-joints * steps // _LOOKED))](
             feature, weights, out, joints, frames, steps, stride,
-            QUARTER=weights.shape[-1], BLOCK=_LOOKED,
+            QUARTER=weights.shape[-1], BLOCK=_LOOKED, PRECISION=_precision(),
         )  # fmt: skip
         ctx.save_for_backward(feature, weights)
         ctx.stride = stride
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
         from poselens.skeleton import kernels
 
@@ -325,13 +470,13 @@ class _Look(torch.autograd.Function):
         feature_slope = torch.empty_like(feature)
         kernels.look_backward[(people, 4, -(-joints * frames // _LOOKED))](
             feature, weights, slope, feature_slope, joints, frames, steps, ctx.stride,
-            QUARTER=quarter, BLOCK=_LOOKED,
+            QUARTER=quarter, BLOCK=_LOOKED, PRECISION=_precision(),
         )  # fmt: skip
         share = -(-people // 64)
         parts = -(-people // share)
         sums = feature.new_empty((parts, *weights.shape), dtype=torch.float32)
         kernels.look_weights_backward[(10, parts)](
             feature, slope, sums, people, joints, frames, steps, ctx.stride, share,
-            QUARTER=quarter, BLOCK=_LOOKED,
+            QUARTER=quarter, BLOCK=_LOOKED, PRECISION=_precision(),
         )  # fmt: skip
         return feature_slope, sums.sum(dim=0).to(weights.dtype), None

@@ -93,10 +93,10 @@ class CtrGcn(nn.Module):
         Only the part that depends on the clip is kept, unscaled (SkeletonGCL, ICLR 2023): with the
         scale, which starts at 0, the contrast would have no gradient.
         """
-        feature, relation, present = self._encode(joints, present)
+        feature, terms, present = self._encode(joints, present)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        graph = _mean_over_people(last.space.graph(relation), present)
+        graph = _mean_over_people(last.space.graph(terms), present)
         return self._score(feature, present), graph
 
     def _encode(
@@ -115,10 +115,10 @@ class CtrGcn(nn.Module):
                 counted = present.flatten().float()
             elif bool(present.any()):
                 feature = feature[present.flatten()]
-        relation = feature
+        terms = feature
         for block in self.blocks:
-            feature, relation = block(feature, counted)
-        return feature, relation, present
+            feature, terms = block(feature, counted)
+        return feature, terms, present
 
     def _normalise(self, joints: Tensor) -> Float[Tensor, "nm c v t"]:
         people = joints.permute(0, 4, 3, 1, 2)  # (n, m, v, c, t)

@@ -15,8 +15,8 @@ from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.signals import StopRequest
-from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.training.state import Progress, load_state, save_state
+from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.types import Scores
 
 STATE_FILE = "state.safetensors"
@@ -144,7 +144,7 @@ def fit(
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of a network that follows it: weights and running statistics."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def _record(

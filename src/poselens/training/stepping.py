@@ -119,7 +119,7 @@ class ReplayedStep:
 
     def _take(self, batch: Batch) -> Losses:
         """Take a step as it is written, away from the default stream, as a recording needs."""
-        beside = torch.cuda.Stream()
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
             losses = self._eager(batch)
