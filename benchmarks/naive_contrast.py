@@ -1,7 +1,7 @@
 """The contrast of graphs written straight from the equations: one anchor after the other.
 
-The slow side of benchmarks. It compares with a bank in the same layout as ours, so both can be given
-the same one; only the order of the random draws differs.
+The slow side of benchmarks. The bank has our layout, so that both sides can be given the same one;
+only the random draws differ.
 """
 
 from collections.abc import Sequence

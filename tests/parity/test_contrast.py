@@ -266,9 +266,7 @@ def test_the_whole_contrast_over_several_steps(samplers, bank, kind):
         projection=kind,
     )
     labels, clips = np.array([0, 1, 2, 0, 1, 2, 0, 1, 0]), np.arange(3, 12)
-    contrast = build_contrast(
-        settings, labels=labels, clips=clips, num_classes=4, joints=3, seed=5
-    )
+    contrast = build_contrast(settings, labels=labels, clips=clips, num_classes=4, joints=3, seed=5)
     width = contrast.bank.clips.shape[1]
     features, held = torch.zeros(4, width, 6, dtype=torch.float64), torch.full((4, width), -1)
     next_slot = [0] * 4
