@@ -10,5 +10,6 @@
 ``graph``      the start of the three topologies
 ``ctr_gcn``    one block: refined topologies, several temporal scales
 ``network``    ten blocks, the mean over the people present, the graph of Eq. (9)
+``projection`` the head g of Eq. (9), for the contrast
 ``build``      a layout and plain values become a network
 """
