@@ -11,4 +11,5 @@
 ``ctr_gcn``    one block: refined topologies, several temporal scales
 ``network``    ten blocks, the mean over the people present, the graph of Eq. (9)
 ``build``      a layout and plain values become a network
+``published``  weights of the published CTR-GCN, in ours
 """
