@@ -174,9 +174,18 @@ def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, fil
     """Load ``tensors`` into ``network``; every key and every shape must fit.
 
     Raises:
+        CheckpointError: As :func:`require_fit`.
+    """
+    require_fit(network.state_dict(), tensors, file=file)
+    network.load_state_dict(dict(tensors))
+
+
+def require_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, file: Path) -> None:
+    """Refuse ``tensors`` whose names or shapes are not those of ``own``.
+
+    Raises:
         CheckpointError: ``CKPT-004`` naming what is missing, unexpected or misshapen.
     """
-    own = network.state_dict()
     missing = sorted(own.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - own.keys())
     misshapen = sorted(
@@ -195,4 +204,3 @@ def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, fil
             if names
         )
         raise CheckpointError("CKPT-004", f"weights do not fit the network ({listed})", file=file)
-    network.load_state_dict(dict(tensors))

@@ -85,6 +85,50 @@ def test_presence_can_be_given():
 
 
 @pytest.mark.parametrize("training", [True, False])
+def test_what_stands_in_an_absent_persons_slot_changes_nothing(training):
+    """Clips of nobody, one, two and three people; the slots of who is absent hold anything."""
+    present = torch.tensor(
+        [[True, False, False], [True, True, False], [True, True, True], [False, False, False]]
+    )
+    joints = clips(people=3, n=4)
+    seen, graphs, statistics = [], [], []
+    for filling in (torch.nan, 0.0, 5.0, -300.0):
+        network = tiny(people=3).train(training)
+        filled = torch.where(present[:, None, None, None], joints, filling)
+        logits, graph = network.forward_with_graph(filled, present)
+        seen.append(logits)
+        graphs.append(graph)
+        statistics.append(
+            torch.cat([v.flatten() for k, v in network.named_buffers() if "run" in k])
+        )
+    for values in (seen, graphs, statistics):
+        for other in values[1:]:
+            torch.testing.assert_close(other, values[0])
+    # and without being told, from NaN or 0 alone
+    for filling in (torch.nan, 0.0):
+        filled = torch.where(present[:, None, None, None], joints, filling)
+        torch.testing.assert_close(tiny(people=3).train(training)(filled), seen[0])
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+def test_logits_are_the_classified_mean_over_those_present(people):
+    """An oracle in loops: every person alone through the blocks, then the mean of who is there."""
+    network = tiny(people=3).eval()
+    joints = clips(people=3)
+    joints[..., people:] = torch.nan
+    with torch.no_grad():
+        for clip in range(3):
+            features = []
+            for person in range(people):
+                alone = torch.full((1, 3, 8, 17, 3), torch.nan)
+                alone[..., person] = joints[clip, ..., person]
+                feature, _, _ = network._encode(alone, None)
+                features.append(feature[person].mean(dim=(1, 2)))
+            expected = network.classify(sum(features) / people)
+            torch.testing.assert_close(network(joints)[clip], expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
 def test_a_clip_without_anyone_gets_the_bias(training):
     network = tiny(people=2, dropout=0.5).train(training)
     with torch.no_grad():

@@ -4,12 +4,19 @@ import zipfile
 
 import pytest
 import torch
+from ctr_gcn_file import published_checkpoint
 
 from poselens.checkpoint import write_tensors
 from poselens.errors import CheckpointError
+from poselens.pose.layouts import get_layout
 from poselens.rgb.build import build_rgb_network
+from poselens.skeleton.build import build_skeleton_network
 from poselens.training import initial
-from poselens.training.initial import load_initial_weights, read_state
+from poselens.training.initial import (
+    load_initial_skeleton_weights,
+    load_initial_weights,
+    read_state,
+)
 
 # torch wonders about foreign pickles before it refuses them
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -140,3 +147,67 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
     refused(tmp_path / "w.pth")
+
+
+# --- skeleton -------------------------------------------------------------------------------------
+
+
+def graph_network(classes=4, people=1, seed=0):
+    torch.manual_seed(seed)
+    return build_skeleton_network(
+        layout=get_layout("ucla-20"), num_classes=classes, people=people, blocks=(1, 1)
+    )
+
+
+def published_graph(classes=4):
+    return published_checkpoint(joints=20, people=1, classes=classes, channels=((3, 64), (64, 128)))
+
+
+def test_a_skeleton_run_starts_another(tmp_path):
+    trained, model = graph_network(seed=1), graph_network()
+    path = save(tmp_path / "weights.safetensors", trained.state_dict())
+    report = load_initial_skeleton_weights(model, str(path))
+    assert report == {"source": str(path), "taken": len(trained.state_dict()), "left_out": []}
+    for name, values in trained.state_dict().items():
+        assert torch.equal(model.state_dict()[name], values), name
+
+
+@pytest.mark.parametrize("classes", [7, None])
+def test_a_skeleton_classifier_of_other_classes_or_none_is_left_out(tmp_path, classes):
+    tensors = graph_network(classes or 7, seed=1).state_dict()
+    if classes is None:
+        del tensors["classify.weight"], tensors["classify.bias"]
+    model = graph_network()
+    own = model.classify.weight.clone()
+    path = save(tmp_path / "weights.safetensors", tensors)
+    report = load_initial_skeleton_weights(model, str(path))
+    assert report["left_out"] == ["classify.weight", "classify.bias"]
+    assert report["taken"] == len(model.state_dict()) - 2
+    assert torch.equal(model.classify.weight, own)
+    assert torch.equal(model.blocks[1].space.topology, tensors["blocks.1.space.topology"])
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("classes", [4, 9])
+def test_a_published_checkpoint_starts_a_run(tmp_path, wrapped, classes):
+    tensors = {f"module.{name}": values for name, values in published_graph(classes).items()}
+    path = save(tmp_path / "runs-65.pt", {"state_dict": tensors} if wrapped else tensors)
+    model = graph_network()
+    report = load_initial_skeleton_weights(model, str(path))
+    left_out = [] if classes == 4 else ["fc.weight", "fc.bias"]
+    taken = len(tensors) - len(left_out)
+    assert report == {"source": str(path), "taken": taken, "left_out": left_out}
+    assert torch.equal(model.blocks[1].space.topology, tensors["module.l2.gcn1.PA"])
+
+
+def test_weights_of_another_branch_or_body_are_refused(tmp_path):
+    path = save(tmp_path / "w.pth", published())
+    with pytest.raises(
+        CheckpointError, match=r"w.pth: .*missing: blocks.0.*unexpected: bn1"
+    ) as rgb:
+        load_initial_skeleton_weights(graph_network(), str(path))
+    assert rgb.value.code == "CKPT-004"
+    path = save(tmp_path / "one.pt", published_graph())
+    with pytest.raises(CheckpointError, match=r"one.pt: .*people: 1.* expected .*people: 2") as two:
+        load_initial_skeleton_weights(graph_network(people=2), str(path))
+    assert two.value.code == "CKPT-016"

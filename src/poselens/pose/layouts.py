@@ -93,7 +93,7 @@ LAYOUTS: dict[str, Layout] = {
             "head<shoulder_centre shoulder_centre<spine spine<spine hip_centre<spine "
             + _KINECT_V1_LIMBS,
         ),
-        # Kinect SDK order, as NW-UCLA stores it: hip first
+        # Kinect SDK order, as NW-UCLA stores it: hip first. CTR-GCN's centre is shoulder_centre
         _layout(
             "ucla-20",
             "hip_centre<spine spine<spine shoulder_centre<spine head<shoulder_centre "
@@ -111,7 +111,8 @@ LAYOUTS: dict[str, Layout] = {
             "right_upper_leg<hips right_lower_leg<right_upper_leg right_foot<right_lower_leg "
             "right_toes<right_foot",
         ),
-        # NTU joint 21 (index 20), the top of the spine, is the root that every limb leads to
+        # NTU joint 21 (index 20), the top of the spine, is the root that every limb leads to;
+        # hand tips hang from hands, where CTR-GCN hangs them from thumbs
         _layout(
             "ntu-25",
             "spine_base<spine_mid spine_mid<spine_shoulder neck<spine_shoulder head<neck "

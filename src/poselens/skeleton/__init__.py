@@ -12,4 +12,5 @@
 ``network``    ten blocks, the mean over the people present, the graph of Eq. (9)
 ``projection`` the head g of Eq. (9), for the contrast
 ``build``      a layout and plain values become a network
+``published``  weights of the published CTR-GCN, in ours
 """

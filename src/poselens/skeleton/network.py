@@ -105,6 +105,9 @@ class CtrGcn(nn.Module):
         joints = torch.nan_to_num(joints, nan=0.0, posinf=0.0, neginf=0.0)
         if present is None:
             present = (joints != 0).flatten(1, 3).any(dim=1)
+        else:
+            # the first normalisation takes its statistics over every slot
+            joints = joints.masked_fill(~present[:, None, None, None], 0.0)
         feature = self._normalise(joints)
         counted = None
         # an absent person is a constant that would bend the statistics of every normalisation;
