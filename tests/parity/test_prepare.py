@@ -101,9 +101,7 @@ def test_with_the_same_draws_a_batch_is_its_clips(footing, sample, face, dimensi
         place=torch.from_numpy(place),
         inside=torch.from_numpy(inside),
         mirrored=torch.from_numpy(mirrored),
-        linear=linear_maps(
-            torch.from_numpy(2 * factors - 1).diag_embed(), scaling=0.2, shear=0.0
-        ),
+        linear=linear_maps(torch.from_numpy(2 * factors - 1).diag_embed(), scaling=0.2, shear=0.0),
     )
     found = batched(positions, face=face, draws=draws, **given)
     for row, clip in enumerate(positions):

@@ -1,8 +1,8 @@
 """Samples: from a clip of a data set folder to the tensors of one network.
 
-What an RGB sample looks like is a function of (seed, epoch, repeat, clip) alone, whatever the number of
-worker processes. A clip that cannot be read becomes a :class:`SkippedClip`, never another clip.
-Skeletons are prepared by whole batches (``resident``); one alone is prepared for prediction here.
+What an RGB sample looks like is a function of (seed, epoch, repeat, clip) alone, whatever the
+number of worker processes. A clip that cannot be read becomes a :class:`SkippedClip`, never another
+clip. Skeletons are prepared by whole batches (``resident``); here, one alone for prediction.
 """
 
 from dataclasses import dataclass
