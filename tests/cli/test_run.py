@@ -62,7 +62,7 @@ def test_what_cannot_be_run(poselens, classes, drawn, tmp_path):
         ([tmp_path / "nowhere", "--out", out], 2, "DATA-001"),
         ([drawn.data, "--out", out, "--recipe", "tinny"], 2, "CFG-008"),
         ([drawn.data, "--out", out, "--protocol", "xsub"], 2, "CFG-004"),
-        ([drawn.data, "--out", out, "--streams", "jiont"], 2, "CFG-002"),
+        ([drawn.data, "--out", out, "--streams", "jiont"], 2, "CFG-021"),
         ([drawn.data, "--out", out, "--set", "training.epoch=1"], 2, "CFG-001"),
         ([classes, "--out", out, "--streams", "joint"], 2, "RUN-009"),
         ([classes, "--out", classes / "out"], 2, "DATA-020"),

@@ -10,43 +10,35 @@ from poselens.clips import assemble
 from poselens.clips.assemble import (
     RgbClips,
     Sample,
-    SkeletonClips,
     SkippedClip,
     mirrored_label,
     rgb_input,
+    skeleton_input,
     video_source,
 )
 from poselens.clips.augment import centre_view
-from poselens.clips.stream import RgbAugment, RgbInput, SkeletonAugment, SkeletonInput
+from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
 from poselens.data.folder import open_folder
 from poselens.errors import AnnotationError, UsageError
 from poselens.types import Box, Skeleton
 
 RGB = RgbInput(segments=2, snippet_length=3, scale=36, size=32)
-JOINTS = SkeletonInput(window=8)
 
 
 def rgb(root, augment=None, seed=0, settings=RGB):
     return RgbClips(open_folder(root), settings=settings, augment=augment, seed=seed)
 
 
-def joints(root, augment=None, seed=0, settings=JOINTS):
-    return SkeletonClips(open_folder(root), settings=settings, augment=augment, seed=seed)
+def varied(root, seed=0):
+    return rgb(root, RgbAugment(brightness=0.3), seed)
 
 
-def varied(root, branch, seed=0):
-    if branch == "rgb":
-        return rgb(root, RgbAugment(brightness=0.3), seed)
-    return joints(root, SkeletonAugment(noise=0.01, scaling=0.1, flip=0.5), seed)
-
-
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_a_sample_is_a_function_of_seed_epoch_repeat_and_clip(tiny_folder, branch):
+def test_a_sample_is_a_function_of_seed_epoch_repeat_and_clip(tiny_folder):
     def draw(key, seed=0):
-        return varied(tiny_folder, branch, seed)[key].inputs[0]
+        return varied(tiny_folder, seed)[key].inputs[0]
 
     one = draw((3, 1, 5))
-    clips = varied(tiny_folder, branch)
+    clips = varied(tiny_folder)
     for other in ((0, 0, 5), (3, 1, 4)):
         clips[other]
     assert torch.equal(clips[3, 1, 5].inputs[0], one)
@@ -58,11 +50,7 @@ def test_clips_alike_are_varied_apart(tiny_folder, monkeypatch):
     """Were the clip no part of the seed, all clips of an epoch would be turned the same way."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 36, 36, 3), dtype=np.uint8)
     monkeypatch.setattr(assemble, "read_video", lambda *_: pixels)
-    clips = varied(tiny_folder, "rgb")
-    assert not torch.equal(clips[0, 0, 2].inputs[0], clips[0, 0, 6].inputs[0])
-    clips = varied(tiny_folder, "skeleton")
-    same = open_folder(tiny_folder).skeleton(2, "metres")
-    monkeypatch.setattr(type(clips._folder), "skeleton", lambda *_: same)
+    clips = varied(tiny_folder)
     assert not torch.equal(clips[0, 0, 2].inputs[0], clips[0, 0, 6].inputs[0])
 
 
@@ -72,31 +60,18 @@ def test_samples_have_the_networks_shape(tiny_folder):
     assert (sample.label, sample.clip, sample.id) == (1, 5, "c05")
     assert sample.inputs[0].shape == (2, 3, 32, 32)
     assert sample.inputs[0].dtype == torch.uint8
-    sample = joints(tiny_folder)[0, 0, 6]
-    assert (sample.label, sample.clip, sample.id) == (2, 6, "c06")
-    assert sample.inputs[0].shape == (3, 8, 17, 1)
 
 
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_without_augmentation_the_epoch_does_not_matter(tiny_folder, branch):
-    clips = rgb(tiny_folder) if branch == "rgb" else joints(tiny_folder)
+def test_without_augmentation_the_epoch_does_not_matter(tiny_folder):
+    clips = rgb(tiny_folder)
     assert torch.equal(clips[0, 0, 1].inputs[0], clips[7, 2, 1].inputs[0])
 
 
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_labels_follow_the_mirror(tiny_folder, branch):
+def test_labels_follow_the_mirror(tiny_folder):
     """Left becomes right, clap stays, and point, which the data set does not name, never turns."""
-    always = (
-        rgb(tiny_folder, RgbAugment(flip=1.0))
-        if branch == "rgb"
-        else joints(tiny_folder, SkeletonAugment(flip=1.0))
-    )
+    always = rgb(tiny_folder, RgbAugment(flip=1.0))
     assert [always[0, 0, clip].label for clip in range(4)] == [1, 0, 2, 3]
-    never = (
-        rgb(tiny_folder, RgbAugment(flip=0.0))
-        if branch == "rgb"
-        else joints(tiny_folder, SkeletonAugment(flip=0.0))
-    )
+    never = rgb(tiny_folder, RgbAugment(flip=0.0))
     assert [never[0, 0, clip].label for clip in range(4)] == [0, 1, 2, 3]
 
 
@@ -142,29 +117,24 @@ def test_unreadable_clips_are_skipped_with_the_reason(tiny_folder, tmp_path):
     assert isinstance(clips[0, 0, 0], Sample)
 
 
-def test_a_clip_without_joints_is_skipped(tiny_folder, monkeypatch):
-    clips = joints(tiny_folder)
-    monkeypatch.setattr(type(clips._folder), "skeleton", lambda *_: None)
-    assert clips[0, 0, 4].reason == "SKEL-011 c04: the clip has no skeleton"
+def test_one_skeleton_is_prepared_for_prediction():
+    joints = np.random.default_rng(0).normal(size=(2, 9, 17, 3)).astype(np.float32)
+    skeleton = Skeleton(joints, "coco-17", "metres")
+    settings = SkeletonInput(
+        window=8, people=3, stream="reach", pairs={"reach": [("nose", "left_wrist")]}
+    )
+    found = skeleton_input(skeleton, settings)
+    assert found.shape == (3, 8, 17, 3)
+    plain = skeleton_input(skeleton, settings.model_copy(update={"stream": "joint"}))
+    torch.testing.assert_close(found[:, :, 0], plain[:, :, 0] - plain[:, :, 9], equal_nan=True)
+    assert not found[:, :, 1:, :2].any()
+    wrong = settings.model_copy(update={"stream": "bones"})
+    with pytest.raises(UsageError, match="did you mean 'bone'"):
+        skeleton_input(skeleton, wrong)
 
 
-def test_a_clip_without_a_single_known_joint_is_skipped(tiny_folder, monkeypatch):
-    nobody = Skeleton(np.full((1, 5, 17, 3), np.nan, np.float32), "coco-17", "metres")
-    clips = joints(tiny_folder)
-    monkeypatch.setattr(type(clips._folder), "skeleton", lambda *_: nobody)
-    assert clips[0, 0, 4].reason.startswith("SKEL-020")
-
-
-def test_a_wrong_setting_is_no_unreadable_clip(tiny_folder):
-    clips = joints(tiny_folder, settings=JOINTS.model_copy(update={"stream": "bones"}))
-    fault = clips[0, 0, 0]
-    assert isinstance(fault, UsageError)
-    assert "did you mean 'bone'" in str(fault)
-
-
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_clips_travel_to_a_process_that_was_not_forked(tiny_folder, branch):
-    clips = varied(tiny_folder, branch)
+def test_clips_travel_to_a_process_that_was_not_forked(tiny_folder):
+    clips = varied(tiny_folder)
     clips[0, 0, 1]
     sent = pickle.loads(pickle.dumps(clips))
     assert torch.equal(sent[1, 0, 2].inputs[0], clips[1, 0, 2].inputs[0])

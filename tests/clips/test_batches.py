@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from poselens.clips.assemble import RgbClips, Sample, SkeletonClips, SkippedClip
+from poselens.clips.assemble import RgbClips, Sample, SkippedClip
 from poselens.clips.batches import (
     EpochBatches,
     collate,
@@ -20,19 +20,27 @@ from poselens.clips.batches import (
     memory_faults_named,
     to_device,
 )
-from poselens.clips.stream import RgbAugment, RgbInput, SkeletonAugment, SkeletonInput
+from poselens.clips.stream import RgbAugment, RgbInput
 from poselens.data.folder import open_folder
 from poselens.errors import EnvironmentFault, UsageError
 
 RGB = RgbInput(segments=2, snippet_length=3, scale=36, size=32)
 
 
-def varied(root, branch):
+def varied(root):
     folder = open_folder(root)
-    if branch == "rgb":
-        return RgbClips(folder, settings=RGB, augment=RgbAugment(brightness=0.3), seed=5)
-    augment = SkeletonAugment(noise=0.01, flip=0.5)
-    return SkeletonClips(folder, settings=SkeletonInput(window=8), augment=augment, seed=5)
+    return RgbClips(folder, settings=RGB, augment=RgbAugment(brightness=0.3), seed=5)
+
+
+class Wrong(RgbClips):
+    """Meets a setting that is found wrong late."""
+
+    def __getitem__(self, key):
+        return UsageError("CFG-021", "unknown stream 'bnoe'; did you mean 'bone'?")
+
+
+def wrong(root):
+    return Wrong(open_folder(root), settings=RGB, augment=None, seed=0)
 
 
 def epochs(clips, *, workers, epochs=2, first_step=0, **options):
@@ -54,9 +62,8 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_batches_are_equal_whatever_the_number_of_workers(tiny_folder, branch):
-    clips = varied(tiny_folder, branch)
+def test_batches_are_equal_whatever_the_number_of_workers(tiny_folder):
+    clips = varied(tiny_folder)
     alone = epochs(clips, workers=0, repeats=2)
     shared = epochs(clips, workers=2, repeats=2)
     assert len(alone) == len(shared) == 12
@@ -66,7 +73,7 @@ def test_batches_are_equal_whatever_the_number_of_workers(tiny_folder, branch):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_persistent_workers_go_on_in_mid_epoch(tiny_folder, workers):
-    clips = varied(tiny_folder, "skeleton")
+    clips = varied(tiny_folder)
     whole = epochs(clips, workers=0)
     resumed = epochs(clips, workers=workers, first_step=2)
     assert len(resumed) == 4
@@ -102,7 +109,7 @@ def test_a_position_that_changes_under_way_does_not_change_the_batches():
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loading_draws_nothing_from_torchs_generator(tiny_folder, workers):
-    clips = varied(tiny_folder, "skeleton")
+    clips = varied(tiny_folder)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     epochs(clips, workers=workers)
@@ -127,7 +134,7 @@ def test_collate_puts_skipped_clips_beside_the_batch():
 def test_one_broken_video_is_told_and_the_rest_go_on(tiny_folder, tmp_path, workers):
     root = shutil.copytree(tiny_folder, tmp_path / "data")
     (root / "videos" / "c03.mp4").write_bytes(b"not a video")
-    batches = epochs(varied(root, "rgb"), workers=workers, epochs=1)
+    batches = epochs(varied(root), workers=workers, epochs=1)
     assert sorted(name for batch in batches for name in batch["id"]) == [
         f"c{clip:02d}" for clip in range(8) if clip != 3
     ]
@@ -138,22 +145,14 @@ def test_one_broken_video_is_told_and_the_rest_go_on(tiny_folder, tmp_path, work
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_wrong_setting_comes_out_of_a_worker_as_itself(tiny_folder, workers):
-    clips = SkeletonClips(
-        open_folder(tiny_folder),
-        # a copy is not checked again, so this stands for any wrong setting found late
-        settings=SkeletonInput().model_copy(update={"stream": "bnoe"}),
-        augment=None,
-        seed=0,
-    )
+    clips = wrong(tiny_folder)
     with pytest.raises(UsageError, match="unknown stream 'bnoe'; did you mean 'bone'"):
         epochs(clips, workers=workers)
 
 
 def test_a_fault_lets_the_workers_go(tiny_folder):
     """Without waiting for the collector of circles, which would come upon half a loader."""
-    wrong = SkeletonInput().model_copy(update={"stream": "bnoe"})
-    clips = SkeletonClips(open_folder(tiny_folder), settings=wrong, augment=None, seed=0)
-    loader = make_loader(clips, EpochBatches(range(8), batch_size=2), workers=1)
+    loader = make_loader(wrong(tiny_folder), EpochBatches(range(8), batch_size=2), workers=1)
     gc.collect()
     gc.disable()
     try:
@@ -170,7 +169,7 @@ def test_a_fault_lets_the_workers_go(tiny_folder):
 
 def test_workers_leave_signals_to_the_parent(tiny_folder):
     batches = EpochBatches(range(8), batch_size=2, seed=5)
-    loader = make_loader(varied(tiny_folder, "rgb"), batches, workers=1)
+    loader = make_loader(varied(tiny_folder), batches, workers=1)
     given = iter(loaded(loader))
     seen = [next(given)]
     (worker,) = loader._iterator._workers
@@ -187,7 +186,7 @@ def test_workers_leave_signals_to_the_parent(tiny_folder):
 
 def test_a_killed_worker_is_named(tiny_folder):
     batches = EpochBatches(range(8), batch_size=2, seed=5)
-    loader = make_loader(varied(tiny_folder, "rgb"), batches, workers=1)
+    loader = make_loader(varied(tiny_folder), batches, workers=1)
 
     def run():
         with memory_faults_named(2):
@@ -233,10 +232,9 @@ def resident_bytes():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.parametrize("branch", ["rgb", "skeleton"])
-def test_memory_does_not_grow_over_epochs(tiny_folder, branch):
+def test_memory_does_not_grow_over_epochs(tiny_folder):
     batches = EpochBatches(range(8), batch_size=3, seed=5)
-    loader = make_loader(varied(tiny_folder, branch), batches, workers=0)
+    loader = make_loader(varied(tiny_folder), batches, workers=0)
 
     def run(first, last):
         for epoch in range(first, last):

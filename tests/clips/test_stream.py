@@ -16,7 +16,8 @@ from poselens.clips.stream import (
     build_network,
     read_stream,
 )
-from poselens.errors import CheckpointError
+from poselens.errors import CheckpointError, UsageError
+from poselens.pose.layouts import get_layout
 from poselens.rgb.network import RgbNetwork
 from poselens.skeleton.network import CtrGcn
 
@@ -83,6 +84,7 @@ def test_a_description_that_does_not_fit_is_refused(change, told):
         (SkeletonAugment, {"interval": [0.0, 1.0]}),
         (SkeletonAugment, {"rotation": [0.1, 0.1, 0.1, 0.1]}),
         (SkeletonAugment, {"rotation": [-0.1]}),
+        (SkeletonAugment, {"shear": -0.1}),
         (SkeletonNetworkSettings, {"blocks": []}),
         (SkeletonNetworkSettings, {"blocks": [4, 0]}),
         (SkeletonNetworkSettings, {"width": 18}),
@@ -91,3 +93,19 @@ def test_a_description_that_does_not_fit_is_refused(change, told):
 def test_values_that_would_fail_in_the_first_step_are_refused(model, values):
     with pytest.raises(ValidationError):
         model(**values)
+
+
+def test_a_stream_that_the_layout_does_not_have_is_refused_beforehand():
+    layout = get_layout("coco-17")
+    reach = {"reach": (("left_wrist", "nose"),)}
+    assert SkeletonInput(stream="bone-motion").pairs_of(layout) == {}
+    own = SkeletonInput(stream="reach-motion", pairs=reach)
+    assert own.pairs_of(layout) == {"reach": [(9, 0)]}
+    with pytest.raises(UsageError, match="unknown stream 'raech'; did you mean 'reach'") as caught:
+        own.model_copy(update={"stream": "raech"}).pairs_of(layout)
+    assert caught.value.code == "CFG-021"
+    with pytest.raises(
+        UsageError, match="unknown joint 'left_wrist' in layout bandai-22"
+    ) as caught:
+        own.pairs_of(get_layout("bandai-22"))
+    assert caught.value.code == "CFG-022"

@@ -298,7 +298,7 @@ def test_an_unknown_label_and_a_duplicate_id(poselens, drawn, tmp_path):
         (["--set", "training.epochs"], 2, "CFG-006", "expects key=value"),
         (["--set", "training.epochs=[1"], 2, "CFG-006", "not valid YAML"),
         (["--set", "training.epochs=0"], 2, "CFG-002", "greater than or equal to 1"),
-        (["--set", "input.stream=jiont"], 2, "CFG-002", "'joint'"),
+        (["--set", "input.stream=jiont"], 2, "CFG-021", "did you mean 'joint'"),
         (["--recipe", "tinny"], 2, "CFG-008", "did you mean 'tiny'"),
         (["--protocol", "cross-subjct"], 2, "CFG-004", "did you mean 'cross-subject'"),
         (["--device", "tpu"], 2, "CFG-007", "expected cpu, cuda or auto"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from poselens.clips.assemble import SkeletonClips
+from poselens.clips.assemble import skeleton_input
 from poselens.data.folder import open_folder
 from poselens.data.info import read_info, write_info
 from poselens.errors import InputError, UsageError
@@ -57,8 +57,8 @@ def test_a_clip_alone_scores_as_in_any_batch(drawn, joint):
 
 def test_prepared_inputs_score_as_the_folder_does(drawn, joint):
     folder = open_folder(drawn.data)
-    samples = SkeletonClips(folder, settings=joint.stream.input, augment=None, seed=0)
-    inputs = [samples[(0, 0, clip)].inputs[0] for clip in (1, 2)]
+    given = joint.stream.input
+    inputs = [skeleton_input(folder.skeleton(clip, given.space), given) for clip in (1, 2)]
     found = score_inputs(joint, inputs, "clip")
     expected = score_folder(joint, folder, [1, 2], workers=0).scores.logits
     assert [(scores.stream, scores.ids) for scores in found] == [("joint", ["clip"])] * 2
@@ -71,6 +71,24 @@ def test_a_bad_clip_is_left_out_and_named(data, rgb):
     assert scored.scores.ids == ["synth-000000", "synth-000002"]
     assert scored.skipped.keys() == {"synth-000001"}
     assert scored.skipped["synth-000001"].startswith("VID-002")
+
+
+def test_joints_that_cannot_be_read_are_left_out_and_named(data, joint, monkeypatch):
+    folder = open_folder(data)
+    whole = folder.skeleton
+
+    def without_one(clip, space):
+        return None if clip == 1 else whole(clip, space)
+
+    monkeypatch.setattr(folder, "skeleton", without_one)
+    told = []
+    scored = score_folder(joint, folder, [0, 1, 2], batch_size=1, told=told.append)
+    assert scored.scores.ids == ["synth-000000", "synth-000002"]
+    assert scored.skipped == {"synth-000001": "SKEL-011 synth-000001: the clip has no skeleton"}
+    assert told == [1, 1, 1]
+    monkeypatch.setattr(folder, "skeleton", lambda *_: None)
+    with pytest.raises(InputError, match="can read none of 2 clips, the first because: SKEL-011"):
+        score_folder(joint, folder, [0, 1])
 
 
 def test_a_stream_that_can_read_nothing_says_why(data, rgb):

@@ -2,31 +2,68 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from poselens.errors import SkeletonError
+from poselens.errors import SkeletonError, UsageError
 from poselens.pose.layouts import get_layout
-from poselens.skeleton.normalise import normalise
-from poselens.skeleton.prepare import prepare
+from poselens.skeleton.augment import Draws, draw, jitter, lost_joints
+from poselens.skeleton.prepare import ReadyBatch, prepare, prepare_batch
+from poselens.skeleton.ready import ready
 from poselens.skeleton.sampling import crop_and_resize
 
 LAYOUT = get_layout("ucla-20")
 SHARED = Path(os.environ.get("POSELENS_SHARED", Path(__file__).parents[2].parent / "shared"))
-VARIED = {
-    "rotation": (0.3, 0.3, 0.3),
-    "scaling": 0.1,
-    "noise": 0.01,
-    "dropped": 0.1,
-    "interval": (0.5, 1.0),
-}
 
 
 def clip(people=1, frames=30, dimensions=3):
     rng = np.random.default_rng(0)
     return rng.normal(size=(people, frames, 20, dimensions)).astype(np.float32)
+
+
+def batch(positions, people=2, longest=None, rows_between=0):
+    """Stand clips one behind the other, with rows that belong to nobody between them."""
+    found = [ready(clip, layout=LAYOUT, people=people) for clip in positions]
+    rows, start = [], []
+    for one in found:
+        rows.append(np.full((rows_between, *one.positions.shape[1:]), 1e6, np.float32))
+        start.append(sum(map(len, rows)))
+        rows.append(one.positions)
+    frames = [len(one.positions) for one in found]
+    return ReadyBatch(
+        rows=torch.from_numpy(np.concatenate(rows)),
+        start=torch.tensor(start),
+        frames=torch.tensor(frames),
+        origin=torch.from_numpy(np.array([one.origin for one in found])),
+        length=torch.tensor([one.length for one in found]),
+        longest=longest or max(frames),
+    )
+
+
+def drawn(count, *, seed=0, dimensions=3, **options):
+    return draw(
+        torch.ones(count, dtype=torch.bool),
+        dimensions=dimensions,
+        generator=torch.Generator().manual_seed(seed),
+        **{"window": 16, "sample": "crop", **options},
+    )
+
+
+def varied(count, seed=0, sample="crop"):
+    """Everything at once."""
+    generator = torch.Generator().manual_seed(seed)
+    options = {"rotation": (0.3,) * 3, "scaling": 0.1, "shear": 0.1, "flip": 0.5}
+    return replace(
+        drawn(count, seed=seed, sample=sample, **options),
+        jitter=jitter((count, 16, 2, 20, 3), deviation=0.01, generator=generator),
+        lost=lost_joints((count, 2, 20), share=0.1, generator=generator),
+    )
 
 
 def test_the_result_is_ready_for_a_batch():
@@ -39,39 +76,30 @@ def test_the_result_is_ready_for_a_batch():
     assert prepare(clip(people=3), layout=LAYOUT, people=2, window=16).shape[-1] == 2
 
 
-def test_in_testing_it_is_footing_and_central_share():
-    centred = normalise(clip(), layout=LAYOUT, footing="centre")
-    expected = crop_and_resize(centred, window=16, interval=(0.95,)).transpose(3, 1, 2, 0)
+def test_at_test_it_is_footing_and_central_share():
+    ready_clip = ready(clip(), layout=LAYOUT)
+    frames = crop_and_resize(torch.tensor([30]), window=16, share=0.95)
+    centred = clip()[0] - ready_clip.origin
+    first, last = centred[frames.before[0]], centred[frames.after[0]]
+    expected = first + frames.weight[0][:, None, None].numpy() * (last - first)
     found = prepare(clip(), layout=LAYOUT, window=16)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found[..., 0], expected.transpose(2, 0, 1), atol=1e-6)
     assert (np.abs(found[:, 0, LAYOUT.centre]) < 2).all()
 
 
-def test_without_a_generator_nothing_varies():
-    plain = prepare(clip(), layout=LAYOUT, interval=(0.5, 1.0))
-    np.testing.assert_array_equal(prepare(clip(), layout=LAYOUT, **VARIED), plain)
-
-
-def test_the_same_seed_prepares_the_same_and_another_does_not():
-    def draw(seed):
-        return prepare(clip(), layout=LAYOUT, rng=np.random.default_rng(seed), **VARIED)
-
-    np.testing.assert_array_equal(draw(4), draw(4))
-    assert not np.array_equal(draw(4), draw(5), equal_nan=True)
-
-
-@pytest.mark.parametrize("sample", ["crop", "uniform", "resize"])
+@pytest.mark.parametrize("sample", ["crop", "uniform", "random", "resize"])
 @pytest.mark.parametrize("frames", [1, 2, 200])
 def test_any_length_becomes_the_window(sample, frames):
-    found = prepare(
-        clip(frames=frames),
-        layout=LAYOUT,
-        window=24,
-        sample=sample,
-        rng=np.random.default_rng(0),
-    )
-    assert found.shape == (3, 24, 20, 1)
-    assert np.isfinite(found).all()
+    whole = clip(frames=frames)
+    draws = drawn(1, sample=sample, window=24)
+    for found in (
+        prepare(whole, layout=LAYOUT, window=24, sample=sample)[None],
+        prepare_batch(
+            batch([whole], people=1), layout=LAYOUT, window=24, sample=sample, draws=draws
+        ),
+    ):
+        assert found.shape == (1, 3, 24, 20, 1)
+        assert bool(torch.as_tensor(found).isfinite().all())
 
 
 def test_a_joint_known_in_part_is_missing():
@@ -84,24 +112,27 @@ def test_a_joint_known_in_part_is_missing():
 
 
 def test_mirrored_clips_swap_sides():
-    found = prepare(clip(), layout=LAYOUT, mirrored=True)
-    expected = prepare(clip(), layout=LAYOUT)[:, :, list(LAYOUT.mirror)]
+    company = batch([clip(), clip(frames=12)])
+    found = prepare_batch(company, layout=LAYOUT, draws=Draws(mirrored=torch.tensor([True, False])))
+    plain = prepare_batch(company, layout=LAYOUT)
+    expected = plain[0][:, :, list(LAYOUT.mirror)]
     expected[0] *= -1
-    np.testing.assert_array_equal(found, expected)
+    assert torch.equal(found[0, ..., 0], expected[..., 0])
+    torch.testing.assert_close(found[1], plain[1], equal_nan=True)
 
 
 def test_pixels_in_two_dimensions_turn_in_the_plane():
     pixels = clip(dimensions=2) * 50 + 300
-    found = prepare(
-        pixels,
-        layout=LAYOUT,
-        footing="frame",
-        frame_size=(600, 800),
-        rotation=(0.2,),
-        rng=np.random.default_rng(0),
-    )
-    assert found.shape == (2, 64, 20, 1)
-    assert np.abs(found).max() < 2
+    options = {"layout": LAYOUT, "footing": "frame", "frame_size": (600, 800)}
+    draws = drawn(1, dimensions=2, rotation=(0.2,), window=64)
+    found = prepare_batch(batch([pixels]), draws=Draws(turn=draws.turn), **options)
+    plain = prepare_batch(batch([pixels]), **options)
+    assert found.shape == (1, 2, 64, 20, 2)
+    assert found.nan_to_num().abs().max() < 2
+    assert not torch.equal(found.nan_to_num(), plain.nan_to_num())
+    # in frames of one shape the distance of two joints is kept
+    gaps = [(part[0, :, :, 3, 0] - part[0, :, :, 9, 0]).norm(dim=0) for part in (found, plain)]
+    torch.testing.assert_close(*gaps, atol=1e-4, rtol=1e-4)
 
 
 def test_facing_makes_the_answer_independent_of_the_view():
@@ -112,8 +143,12 @@ def test_facing_makes_the_answer_independent_of_the_view():
 
 def test_the_input_is_left_alone():
     positions = clip()
-    prepare(positions, layout=LAYOUT, rng=np.random.default_rng(0), mirrored=True, **VARIED)
+    prepare(positions, layout=LAYOUT, face=True, footing="range")
     np.testing.assert_array_equal(positions, clip())
+    company = batch([clip(), clip(frames=9)])
+    rows = company.rows.clone()
+    prepare_batch(company, layout=LAYOUT, window=16, footing="body", draws=varied(2))
+    assert torch.equal(company.rows.nan_to_num(), rows.nan_to_num())
 
 
 def test_wrong_joint_counts_and_empty_clips_are_refused():
@@ -128,6 +163,77 @@ def test_somebody_never_seen_takes_nobodys_place():
     nobody = np.full_like(clip(), np.nan)
     found = prepare(np.concatenate([nobody, clip()]), layout=LAYOUT, people=1)
     np.testing.assert_array_equal(found, prepare(clip(), layout=LAYOUT, people=1))
+
+
+SAMPLES = ["crop", "uniform", "random", "resize"]
+FOOTINGS = ["centre", "body", "range", "box", "none"]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=2, max_size=4),
+    people=st.sampled_from([1, 2]),
+    longer=st.integers(0, 9),
+    between=st.integers(0, 2),
+    footing=st.sampled_from(FOOTINGS),
+    sample=st.sampled_from(SAMPLES),
+    seed=st.integers(0, 99),
+)
+def test_a_clip_does_not_feel_its_company(lengths, people, longer, between, footing, sample, seed):
+    company = [clip(people=people, frames=frames) + place for place, frames in enumerate(lengths)]
+    draws = varied(len(company), seed, sample)
+    options = {"layout": LAYOUT, "window": 16, "footing": footing, "sample": sample}
+    stood = batch(company, longest=max(lengths) + longer, rows_between=between)
+    together = prepare_batch(stood, draws=draws, **options)
+    for row, one in enumerate(company):
+        own = draws.at(slice(row, row + 1))
+        alone = prepare_batch(batch([one]), draws=own, **options)
+        assert torch.equal(alone.isnan()[0], together.isnan()[row])
+        torch.testing.assert_close(
+            alone.nan_to_num()[0], together.nan_to_num()[row], atol=1e-6, rtol=1e-6
+        )
+
+
+@given(footing=st.sampled_from(["centre", "body", "none"]), seed=st.integers(0, 99))
+def test_a_turn_keeps_the_distances_of_joints(footing, seed):
+    company = batch([clip(frames=9), clip(people=2)])
+    options = {"layout": LAYOUT, "window": 16, "footing": footing, "sample": "resize"}
+    turn = drawn(2, seed=seed, rotation=(3.0, 3.0, 3.0)).turn
+    plain, turned = (
+        prepare_batch(company, draws=Draws(turn=each), **options).nan_to_num()
+        for each in (None, turn)
+    )
+    gaps = [(part[:, :, :, 1:] - part[:, :, :, :1]).norm(dim=1) for part in (plain, turned)]
+    torch.testing.assert_close(*gaps, atol=1e-4, rtol=1e-4)
+
+
+def test_range_is_measured_after_the_turn_over_every_frame():
+    company = batch([clip(frames=60), clip(frames=9)])
+    turn = drawn(2, rotation=(1.0, 1.0, 1.0)).turn
+    options = {"layout": LAYOUT, "window": 60, "footing": "range"}
+    whole = prepare_batch(company, sample="resize", draws=Draws(turn=turn), **options)[0, ..., 0]
+    torch.testing.assert_close(whole.amax(dim=(1, 2)), torch.ones(3))
+    torch.testing.assert_close(whole.amin(dim=(1, 2)), -torch.ones(3))
+    part = prepare_batch(company, interval=0.3, draws=Draws(turn=turn), **options)[0, ..., 0]
+    assert part.amax() < 1
+
+
+def test_jitter_and_lost_joints_come_last():
+    company = batch([clip(people=2), clip(people=2, frames=5)])
+    added, lost = torch.ones(2, 16, 2, 20, 3), torch.zeros(2, 2, 20, dtype=torch.bool)
+    lost[1, 1, 4] = True
+    linear = 3 * torch.eye(3).repeat(2, 1, 1)
+    options = {"layout": LAYOUT, "window": 16}
+    plain = prepare_batch(company, **options)
+    moved = prepare_batch(company, draws=Draws(jitter=added, lost=lost, linear=linear), **options)
+    expected = 3 * plain + 1
+    expected[1, :, :, 4, 1] = torch.nan
+    torch.testing.assert_close(moved, expected, equal_nan=True)
+
+
+def test_a_frame_without_a_size_is_refused():
+    with pytest.raises(UsageError, match="no frame size") as fault:
+        prepare(clip(dimensions=2), layout=LAYOUT, footing="frame")
+    assert fault.value.code == "CFG-023"
 
 
 @pytest.mark.shared

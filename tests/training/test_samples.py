@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from poselens.clips.device import data_processes
-from poselens.data.folder import open_folder
+from poselens.data.folder import ClipFolder, open_folder
 from poselens.errors import InputError
 from poselens.training import samples as samples_module
 from poselens.training.run import _describe, _split
@@ -94,9 +94,9 @@ def test_clips_of_both_parts_are_counted_against_the_budget(samples, spoiled, tm
 
 def test_the_cores_decide_how_many_workers(samples, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    assert samples(workers=None)._train_loader.num_workers == data_processes(CPU) > 0
-    assert samples(workers=5)._train_loader.num_workers == 5
-    assert samples(workers=5)._val_loader.num_workers == 2
+    assert samples(workers=None)._train.num_workers == data_processes(CPU) > 0
+    assert samples(workers=5)._train.num_workers == 5
+    assert samples(workers=5)._val.num_workers == 2
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, 6), (0, 0), (1, 1), (5, 5)])
@@ -111,3 +111,61 @@ def test_every_core_decodes_regions_unless_a_number_is_asked_for(
     monkeypatch.setattr(samples_module, "cached_regions", cached)
     samples(workers=asked, cache="disk")
     assert used == [expected]
+
+
+@pytest.fixture
+def without_joints(monkeypatch):
+    """Take the joints of some clips away."""
+
+    def spoil(*clips):
+        whole = ClipFolder.skeleton
+        monkeypatch.setattr(
+            ClipFolder,
+            "skeleton",
+            lambda self, clip, space: None if clip in clips else whole(self, clip, space),
+        )
+
+    return spoil
+
+
+def test_skeletons_go_on_where_they_stand(samples):
+    whole = list(samples("skeleton").train_batches(Progress(epoch=3), CPU))
+    rest = list(samples("skeleton").train_batches(Progress(epoch=3, step=1), CPU))
+    assert [len(batch["id"]) for batch in whole] == [3, 3, 2]
+    assert [batch["id"] for batch in rest] == [batch["id"] for batch in whole[1:]]
+    for one, other in zip(rest, whole[1:], strict=True):
+        assert torch.equal(one["inputs"][0], other["inputs"][0])
+        assert torch.equal(one["label"], other["label"])
+
+
+def test_skeletons_that_cannot_be_read_are_known_before_training(samples, without_joints):
+    without_joints(2, 9)
+    made = samples("skeleton", max_bad=1.0)
+    progress = Progress()
+    seen = [name for batch in made.train_batches(progress, CPU) for name in batch["id"]]
+    assert sorted(seen) == ["c00", "c01", "c03", "c04", "c05", "c06", "c07"]
+    assert progress.skipped.keys() == {"c02", "c09"}
+    assert progress.skipped["c02"] == "SKEL-011 c02: the clip has no skeleton"
+    assert len(made.batches) == 3
+    scored = made.validate(Constant(), CPU, progress, lambda: False, amp=False)
+    assert list(scored.ids) == ["c08", "c10", "c11"]
+
+
+def test_too_many_unreadable_skeletons_stop_a_run_before_it_starts(
+    samples, without_joints, tmp_path
+):
+    without_joints(1, 9)
+    samples("skeleton", max_bad=2 / 12)
+    with pytest.raises(
+        InputError, match=r"2 of 12 clips cannot be read so far \(c01: SKEL"
+    ) as caught:
+        samples("skeleton", max_bad=1 / 12)
+    assert caught.value.code == "DATA-024"
+    lines = (tmp_path / SKIPPED_FILE).read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["c01", "c09"]
+
+
+def test_a_run_without_a_skeleton_to_train_on_is_refused(samples, without_joints):
+    without_joints(*range(8))
+    with pytest.raises(InputError, match="8 of 12 clips cannot be read"):
+        samples("skeleton", max_bad=1.0)

@@ -2,6 +2,6 @@
 
 In order of the data's passage: ``segments`` (which frames), ``crop`` (which region, Eq. 1-2),
 ``augment`` (pixels and joints together), ``cache`` (regions decoded once), ``assemble`` (samples),
-``batches`` (samples in order, on a device), ``stream`` (one stream's network and input, made from
-their description).
+``batches`` (samples in order, on a device), ``resident`` (skeletons on the device, prepared in
+batches), ``stream`` (one stream's network and input, made from their description).
 """

@@ -1,7 +1,8 @@
 """Samples: from a clip of a data set folder to the tensors of one network.
 
-What a sample looks like is a function of (seed, epoch, repeat, clip) alone, whatever the number of
-worker processes. A clip that cannot be read becomes a :class:`SkippedClip`, never another clip.
+What an RGB sample looks like is a function of (seed, epoch, repeat, clip) alone, whatever the
+number of worker processes. A clip that cannot be read becomes a :class:`SkippedClip`, never another
+clip. Skeletons are prepared by whole batches (``resident``); here, one alone for prediction.
 """
 
 from dataclasses import dataclass
@@ -26,13 +27,13 @@ from poselens.clips.augment import (
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
 from poselens.clips.segments import frames_to_read
-from poselens.clips.stream import RgbAugment, RgbInput, SkeletonAugment, SkeletonInput
+from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
 from poselens.data.folder import ClipFolder
 from poselens.data.video import count_frames, probe, read_frames
-from poselens.errors import AnnotationError, InputError, PoselensError, SkeletonError
+from poselens.errors import AnnotationError, InputError, PoselensError
 from poselens.pose.layouts import get_layout
 from poselens.skeleton.prepare import prepare
-from poselens.skeleton.streams import pairs_by_name, stream
+from poselens.skeleton.streams import stream
 from poselens.types import Skeleton
 
 Key = tuple[int, int, int]
@@ -172,19 +173,11 @@ def choose_frames(
     ).reshape(-1)
 
 
-def skeleton_input(
-    skeleton: Skeleton,
-    settings: SkeletonInput,
-    augment: SkeletonAugment | None,
-    rng: np.random.Generator | None,
-    *,
-    mirrored: bool = False,
-) -> Float[Tensor, "c t v m"]:
-    """Turn a skeleton into the graph network's input."""
+def skeleton_input(skeleton: Skeleton, settings: SkeletonInput) -> Float[Tensor, "c t v m"]:
+    """Turn one skeleton into the graph network's input, without any variation."""
     layout = get_layout(skeleton.layout)
-    arguments = settings.arguments() | ({} if augment is None else augment.arguments())
-    joints = prepare(skeleton.positions, layout=layout, rng=rng, mirrored=mirrored, **arguments)
-    pairs = {name: pairs_by_name(layout, named) for name, named in settings.pairs.items()}
+    joints = prepare(skeleton.positions, layout=layout, **settings.arguments())
+    pairs = settings.pairs_of(layout)
     return stream(torch.from_numpy(joints)[None], settings.stream, layout, custom=pairs)[0]
 
 
@@ -290,48 +283,3 @@ class RgbClips(Dataset[Item]):
             start_s=record.start_s,
             end_s=record.end_s,
         )
-
-
-class SkeletonClips(Dataset[Item]):
-    """Skeleton samples of a data set folder.
-
-    Args:
-        folder: The data set.
-        settings: From joints to input.
-        augment: Training augmentation, or None at test.
-        seed: Seed of augmentation.
-    """
-
-    def __init__(
-        self,
-        folder: ClipFolder,
-        *,
-        settings: SkeletonInput,
-        augment: SkeletonAugment | None,
-        seed: int,
-    ) -> None:
-        self._folder = folder
-        self._settings = settings
-        self._augment = augment
-        self._seed = seed
-
-    def __getitem__(self, key: Key) -> Item:
-        clip = key[2]
-        identity = str(self._folder.ids[clip])
-        label = int(self._folder.labels[clip])
-        mirrored, rng = False, None
-        if self._augment is not None:
-            rng = np.random.default_rng((self._seed, *key))
-            other = mirrored_label(self._folder, label) if label >= 0 else None
-            mirrored = other is not None and bool(rng.random() < self._augment.flip)
-            label = other if mirrored and other is not None else label
-        try:
-            skeleton = self._folder.skeleton(clip, self._settings.space)
-            if skeleton is None:
-                raise SkeletonError("SKEL-011", "the clip has no skeleton", where=identity)
-            inputs = skeleton_input(skeleton, self._settings, self._augment, rng, mirrored=mirrored)
-        except InputError as fault:
-            return SkippedClip(identity, f"{fault.code} {fault}")
-        except PoselensError as fault:
-            return fault
-        return Sample((inputs,), label, clip, identity)

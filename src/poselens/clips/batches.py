@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkeletonClips, SkippedClip
+from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkippedClip
 from poselens.errors import EnvironmentFault, PoselensError
 
 # mean and standard deviation of ImageNet's red, green and blue, in units of 255
@@ -41,7 +41,8 @@ class EpochBatches:
         repeats: int = 1,
         shuffle: bool = True,
     ) -> None:
-        self._keys = [(r, int(clip)) for r in range(repeats) for clip in clips]
+        self._clips = np.asarray(clips, dtype=np.int64)
+        self._repeats = repeats
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
@@ -49,16 +50,25 @@ class EpochBatches:
         self.first_step = 0
 
     def __len__(self) -> int:
-        return -(-len(self._keys) // self._batch_size)
+        return -(-len(self._clips) * self._repeats // self._batch_size)
+
+    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return repeat and position in the data set of each place of the epoch."""
+        places = np.arange(len(self._clips) * self._repeats)
+        if self._shuffle:
+            np.random.default_rng((self._seed, self.epoch)).shuffle(places)
+        if not len(places):
+            return places, places
+        repeat, clip = np.divmod(places, len(self._clips))
+        return repeat, self._clips[clip]
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
-        order = np.arange(len(self._keys))
-        if self._shuffle:
-            np.random.default_rng((self._seed, epoch)).shuffle(order)
+        repeat, clip = self.order()
         for step in range(self.first_step, len(self)):
-            chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield [(epoch, *self._keys[position]) for position in chosen]
+            chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
+            pairs = zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True)
+            yield [(epoch, *pair) for pair in pairs]
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:
@@ -75,9 +85,7 @@ def collate(items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def make_loader(
-    clips: RgbClips | SkeletonClips, batches: EpochBatches, *, workers: int
-) -> DataLoader[Item]:
+def make_loader(clips: RgbClips, batches: EpochBatches, *, workers: int) -> DataLoader[Item]:
     """Return a loader whose workers live as long as it does.
 
     It draws nothing from torch's own generator, which a resumed run has to find as it was left.

@@ -12,12 +12,13 @@ from torch import nn
 
 from poselens.clips.segments import Snippet
 from poselens.errors import CheckpointError
-from poselens.pose.layouts import get_layout
+from poselens.pose.layouts import Layout, get_layout
 from poselens.rgb.build import Backbone, build_rgb_network
 from poselens.rgb.staa import StaaBlocks
 from poselens.skeleton.build import build_skeleton_network
 from poselens.skeleton.normalise import Footing
-from poselens.skeleton.prepare import Sampling
+from poselens.skeleton.sampling import Sampling
+from poselens.skeleton.streams import Pairs, pairs_by_name, require_stream
 from poselens.types import Space
 
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -102,10 +103,19 @@ class SkeletonInput(_Settings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``prepare``."""
-        return {
-            **self.model_dump(exclude={"space", "stream", "pairs"}),
-            "interval": (self.interval,),
-        }
+        return self.model_dump(exclude={"space", "stream", "pairs"})
+
+    def pairs_of(self, layout: Layout) -> dict[str, Pairs]:
+        """Return the streams of one's own as joints of a layout, once the stream is known to exist.
+
+        Training calls it before the first epoch, so that a misspelt name costs no time.
+
+        Raises:
+            UsageError: ``CFG-021`` for an unknown stream, ``CFG-022`` for a joint that the layout
+                does not have.
+        """
+        require_stream(self.stream, self.pairs)
+        return {name: pairs_by_name(layout, named) for name, named in self.pairs.items()}
 
 
 class SkeletonAugment(_Settings):
@@ -117,6 +127,8 @@ class SkeletonAugment(_Settings):
     """Largest random rotation about x, y and z in radians; one number in the plane."""
     scaling: float = Field(0.0, ge=0, lt=1)
     """Largest relative stretch of each axis."""
+    shear: float = Field(0.0, ge=0, lt=1)
+    """Largest share of another axis that is added to each."""
     noise: float = Field(0.0, ge=0)
     """Standard deviation of the jitter, in normalised units."""
     dropped: float = Field(0.0, ge=0, lt=1)
@@ -125,8 +137,8 @@ class SkeletonAugment(_Settings):
     """Probability of mirroring, where the data set says what a mirrored clip is."""
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``prepare``."""
-        return self.model_dump(exclude={"flip"})
+        """Return the keyword arguments of ``poselens.skeleton.augment.draw``."""
+        return self.model_dump(exclude={"noise", "dropped"})
 
 
 class SkeletonNetworkSettings(_Settings):

@@ -272,4 +272,4 @@ def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[
 def _skeleton_input(stream: SkeletonStream, joints: Skeleton, share: float) -> Tensor | None:
     frames = max(1, round(share * joints.frames))
     part = Skeleton(joints.positions[:, :frames], joints.layout, joints.space)
-    return None if part.coverage == 0.0 else skeleton_input(part, stream.input, None, None)
+    return None if part.coverage == 0.0 else skeleton_input(part, stream.input)

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poselens.clips.assemble import RgbClips, SkeletonClips
+from poselens.clips.assemble import RgbClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.device import data_processes
+from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, UsageError
@@ -48,7 +49,7 @@ def score_folder(
         trained: The stream.
         folder: A data set with the same classes.
         clips: Positions in the folder.
-        workers: Data processes; None chooses from the number of cores.
+        workers: Processes that read videos; None chooses from the number of cores.
         batch_size: Clips per step.
         told: Called with the number of clips after each batch.
 
@@ -58,20 +59,15 @@ def score_folder(
         InputError: ``EVAL-011`` when the stream can read none of the clips.
     """
     _require_fitting(trained, folder)
-    processes = data_processes(trained.device) if workers is None else workers
-    batches = EpochBatches(clips, batch_size=batch_size, shuffle=False)
-    loader = make_loader(
-        _samples(trained, folder), batches, workers=min(processes, len(batches) - 1)
-    )
     skipped: dict[str, str] = {}
 
     def moved() -> Iterator[Mapping[str, Any]]:
-        for batch in loaded(loader):
-            skipped.update({clip.id: clip.reason for clip in batch["skipped"]})
+        for batch, unreadable in _batches(trained, folder, clips, workers, batch_size):
+            skipped.update(unreadable)
             if batch["id"]:
                 yield to_device(batch, trained.device)
-            if told is not None:
-                told(len(batch["id"]) + len(batch["skipped"]))
+            if told is not None and (batch["id"] or unreadable):
+                told(len(batch["id"]) + len(unreadable))
         if len(skipped) == len(clips):
             raise InputError(
                 "EVAL-011",
@@ -90,11 +86,29 @@ def score_folder(
     return Scored(scores, skipped)
 
 
-def _samples(trained: TrainedStream, folder: ClipFolder) -> RgbClips | SkeletonClips:
+def _batches(
+    trained: TrainedStream,
+    folder: ClipFolder,
+    clips: Sequence[int] | NDArray[np.int64],
+    workers: int | None,
+    batch_size: int,
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Yield batches, and with each the clips that turned out unreadable: id to reason."""
     stream = trained.stream
     if isinstance(stream, RgbStream):
-        return RgbClips(folder, settings=stream.input, augment=None, seed=0)
-    return SkeletonClips(folder, settings=stream.input, augment=None, seed=0)
+        processes = data_processes(trained.device) if workers is None else workers
+        order = EpochBatches(clips, batch_size=batch_size, shuffle=False)
+        rgb = RgbClips(folder, settings=stream.input, augment=None, seed=0)
+        for batch in loaded(make_loader(rgb, order, workers=min(processes, len(order) - 1))):
+            yield batch, {clip.id: clip.reason for clip in batch["skipped"]}
+        return
+    ready_clips = read_ready(folder, clips, stream.input, device=trained.device)
+    yield {"id": []}, ready_clips.reasons()
+    batches = SkeletonBatches(
+        ready_clips, clips, settings=stream.input, augment=None, batch_size=batch_size
+    )
+    for batch in batches:
+        yield batch, {}
 
 
 def _require_fitting(trained: TrainedStream, folder: ClipFolder) -> None:

@@ -1,10 +1,11 @@
 """The skeleton branch, in the order in which joints pass through it. Paper, Section 3.3.
 
-``prepare``    one stored clip to the array in a batch, composed of
+``ready``      what is done once a clip: people in order, no gaps, facing the camera
+``prepare``    whole batches of ready clips to the network's joints, composed of
 
-    ``sampling``     trim, bridge gaps, crop and resize over time
-    ``normalise``    origin, unit and view
-    ``augment``      variation in training
+    ``sampling``     which frames to read: crop and resize, uniform, random
+    ``normalise``    origin and unit
+    ``augment``      variation in training, drawn for an epoch at once
 
 ``streams``    joints, bones and their motion
 ``graph``      the start of the three topologies

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from poselens.errors import UsageError
-from poselens.pose.layouts import Layout
 
-Positions = Float[np.ndarray, "m t v c"]
+Positions = Float[Tensor, "n t m v c"]
 
 Footing = Literal["centre", "body", "range", "frame", "box", "none"]
 """How positions are normalised; see ``normalise``."""
@@ -17,11 +17,13 @@ Footing = Literal["centre", "body", "range", "frame", "box", "none"]
 def normalise(
     positions: Positions,
     *,
-    layout: Layout,
     footing: Footing,
+    origin: Float[Tensor, "n c"],
+    length: Float[Tensor, " n"],
+    whole: Float[Tensor, "n T m v c"] | None = None,
     frame_size: tuple[int, int] | None = None,
 ) -> Positions:
-    """Move and scale a clip as a whole; movement between frames and people survives.
+    """Move and scale each clip as a whole; movement between frames and people survives.
 
     ``centre``  origin at the centre joint of the first person's first frame, unit kept
     ``body``    the same, divided by the mean bone length of the first person
@@ -35,31 +37,44 @@ def normalise(
     Departure: ``frame`` divides both coordinates by half the height, so that a circle stays one;
     PYSKL divides each by its own half.
 
+    Args:
+        positions: The frames to return.
+        footing: See above.
+        origin: Of ``ready.origin``.
+        length: Of ``ready.bone_length``.
+        whole: Every frame of each clip, for ``range`` and ``box``, which look at all of them; any
+            frame may occur more than once. None: ``positions`` are all.
+        frame_size: ``(height, width)`` in pixels, for ``frame``.
+
     Raises:
         UsageError: ``CFG-023`` for ``frame`` without a frame size.
     """
     if footing == "none":
         return positions
     if footing == "frame":
-        middle, half = _middle_of_frame(frame_size)
-    elif footing == "box":
-        low, high = _extent(positions)
-        middle, half = (low + high) / 2, (high - low).max() / 2
-    elif footing == "range":
-        low, high = _extent(positions)
+        middle, half = _middle_of_frame(frame_size, positions)
+    elif footing in ("range", "box"):
+        low, high = extent(positions if whole is None else whole)
         middle, half = (low + high) / 2, (high - low) / 2
-    elif footing == "body":
-        middle, half = origin(positions, layout), np.float32(bone_length(positions, layout))
+        if footing == "box":
+            half = half.amax(dim=1, keepdim=True)
     else:
-        middle, half = origin(positions, layout), np.float32(1)
+        middle = origin
+        half = length[:, None] if footing == "body" else torch.ones_like(origin)
     # a clip of a single point, or flat along an axis, is moved there and not scaled
-    footed: Positions = (positions - middle) / np.where(half > 0, half, np.float32(1))
-    return footed
+    half = torch.where(half > 0, half, 1.0)
+    return (positions - _beside(middle)) / _beside(half)
 
 
-def _middle_of_frame(
-    frame_size: tuple[int, int] | None,
-) -> tuple[Float[np.ndarray, " c"], np.float32]:
+def extent(positions: Positions) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
+    """Return the least and the largest known value of each coordinate of each clip."""
+    missing = positions.isnan()
+    low = positions.masked_fill(missing, torch.inf).amin(dim=(1, 2, 3))
+    high = positions.masked_fill(missing, -torch.inf).amax(dim=(1, 2, 3))
+    return low, high
+
+
+def _middle_of_frame(frame_size: tuple[int, int] | None, like: Tensor) -> tuple[Tensor, Tensor]:
     if frame_size is None:
         raise UsageError(
             "CFG-023",
@@ -67,66 +82,9 @@ def _middle_of_frame(
             mend="give the size of the video, or use the footing 'box'",
         )
     height, width = frame_size
-    return np.array([width / 2, height / 2], dtype=np.float32), np.float32(height / 2)
+    middle = like.new_tensor([[width / 2, height / 2]])
+    return middle, like.new_full((1, 1), height / 2)
 
 
-def origin(positions: Positions, layout: Layout) -> Float[np.ndarray, " c"]:
-    """Return the centre joint where the first person shows it first.
-
-    Departure: without any sight of the centre joint, the mean of all known joints.
-    """
-    for person in positions:
-        centre = person[:, layout.centre]
-        known = np.flatnonzero(np.isfinite(centre).all(axis=-1))
-        if len(known):
-            first: Float[np.ndarray, " c"] = centre[known[0]]
-            return first
-    mean: Float[np.ndarray, " c"] = np.nanmean(positions, axis=(0, 1, 2))
-    return mean
-
-
-def bone_length(positions: Positions, layout: Layout) -> float:
-    """Return the mean length of the known bones of the first person who has any, else 0."""
-    joints, parents = (list(side) for side in zip(*layout.edges, strict=True))
-    lengths = np.linalg.norm(positions[:, :, joints] - positions[:, :, parents], axis=-1)
-    for person in lengths:
-        known = person[np.isfinite(person)]
-        if len(known):
-            return float(known.mean())
-    return 0.0
-
-
-def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> Positions:
-    """Turn a 3D clip about the vertical axis until the first person's shoulders lie along x.
-
-    The line from right to left shoulder is a mean over the frames in which the first person shows
-    both: the depth of a single frame is too noisy. The clip turns about the first centre joint.
-    Positions without such a line, or with a vertical one, come back as they are.
-
-    Args:
-        positions: Metres, or any unit.
-        layout: Layout with ``left_shoulder`` and ``right_shoulder``.
-        vertical: Index of the coordinate that points up or down.
-    """
-    left, right = layout.index("left_shoulder"), layout.index("right_shoulder")
-    lines = positions[:, :, left] - positions[:, :, right]
-    known = np.isfinite(lines).all(axis=-1)
-    if not known.any():
-        return positions
-    person = int(np.argmax(known.any(axis=1)))
-    along = lines[person, known[person]].mean(axis=0)
-    first, second = (axis for axis in range(3) if axis != vertical)
-    length = float(np.hypot(along[first], along[second]))
-    if length == 0.0:
-        return positions
-    cosine, sine = along[first] / length, along[second] / length
-    turn = np.eye(3, dtype=positions.dtype)
-    turn[first, [first, second]] = cosine, sine
-    turn[second, [first, second]] = -sine, cosine
-    centre = origin(positions, layout)
-    turned: Positions = (positions - centre) @ turn.T + centre
-    return turned
-
-
-def _extent(positions: Positions) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
-    return np.nanmin(positions, axis=(0, 1, 2)), np.nanmax(positions, axis=(0, 1, 2))
+def _beside(rows: Float[Tensor, "n c"]) -> Float[Tensor, "n 1 1 1 c"]:
+    return rows[:, None, None, None]

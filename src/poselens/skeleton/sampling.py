@@ -1,104 +1,118 @@
-"""From a clip of any length to the frames that the network sees."""
+"""From clips of any length to the frames that the network sees: for each clip a row of indices.
 
-from collections.abc import Sequence
+All numbers are float64 on the way to an index, as they are in numpy: a rounding that falls to the
+other side would take another frame.
+"""
 
-import numpy as np
-from jaxtyping import Float
+from typing import Literal, NamedTuple
 
-from poselens.errors import SkeletonError
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-Positions = Float[np.ndarray, "m t v c"]
-Sampled = Float[np.ndarray, "m s v c"]
+Sampling = Literal["crop", "uniform", "random", "resize"]
 
 
-def trim(positions: Positions) -> Sampled:
-    """Drop the frames before the first and after the last known joint of anybody.
+class Frames(NamedTuple):
+    """Which frames of each clip to read, counted from its first.
 
-    Raises:
-        SkeletonError: ``SKEL-020`` when no joint is known in any frame.
+    Attributes:
+        before: Frame at or before each place in the window.
+        after: The frame after it, or None where no frame is interpolated.
+        weight: Share of ``after``.
     """
-    seen = np.flatnonzero(np.isfinite(positions).all(axis=-1).any(axis=(0, 2)))
-    if len(seen) == 0:
-        raise SkeletonError(
-            "SKEL-020",
-            f"found no known joint in {positions.shape[1]} frames of {positions.shape[0]} people",
-            mend="leave the clip out of skeleton streams",
-        )
-    return positions[:, seen[0] : seen[-1] + 1]
+
+    before: Int[Tensor, "n s"]
+    after: Int[Tensor, "n s"] | None = None
+    weight: Float[Tensor, "n s"] | None = None
 
 
-def fill_gaps(positions: Positions) -> Positions:
-    """Interpolate each missing joint over time; before its first and after its last sight, hold it.
+def choose(
+    lengths: Int[Tensor, " n"],
+    *,
+    window: int,
+    sample: Sampling,
+    share: Float[Tensor, " n"] | float = 1.0,
+    place: Float[Tensor, " n"] | None = None,
+    inside: Float[Tensor, "n s"] | None = None,
+) -> Frames:
+    """Choose the frames of a batch.
 
-    A joint that is never seen stays NaN.
+    Args:
+        lengths: Frames of each clip.
+        window: Frames to choose.
+        sample: ``crop`` (:func:`crop_and_resize`), ``uniform`` (:func:`uniform_sample`), ``random``
+            (:func:`random_sample`) or ``resize``, which is ``crop`` of the whole clip.
+        share: Share of the frames that ``crop`` keeps.
+        place: Numbers in [0, 1) that place the crop; None for the middle.
+        inside: Numbers in [0, 1) of ``uniform`` and ``random``; None at test.
     """
-    known = np.isfinite(positions).all(axis=-1)
-    people, _, joints = np.nonzero(~known)
-    if len(people) == 0:
-        return positions
-    filled = positions.copy()
-    frames = np.arange(positions.shape[1])
-    for person, joint in sorted(set(zip(people.tolist(), joints.tolist(), strict=True))):
-        here = known[person, :, joint]
-        if not here.any():
-            filled[person, :, joint] = np.nan
-            continue
-        for axis in range(positions.shape[-1]):
-            filled[person, ~here, joint, axis] = np.interp(
-                frames[~here], frames[here], positions[person, here, joint, axis]
-            )
-    return filled
+    if sample == "uniform":
+        return uniform_sample(lengths, window=window, inside=inside)
+    if sample == "random":
+        return random_sample(lengths, window=window, inside=inside)
+    if sample == "resize":
+        return crop_and_resize(lengths, window=window, share=1.0)
+    return crop_and_resize(lengths, window=window, share=share, place=place)
 
 
 def crop_and_resize(
-    positions: Positions,
+    lengths: Int[Tensor, " n"],
     *,
     window: int = 64,
-    interval: Sequence[float] = (0.95,),
-    rng: np.random.Generator | None = None,
-) -> Sampled:
+    share: Float[Tensor, " n"] | float = 0.95,
+    place: Float[Tensor, " n"] | None = None,
+) -> Frames:
     """Keep a share of the frames and interpolate it linearly to ``window`` frames.
 
-    With ``rng`` the share is drawn from ``interval`` and its place is random; without, it is the
-    largest of ``interval`` and lies in the middle. Published training draws from (0.5, 1) and
-    tests at 0.95 (CTR-GCN, after Chen et al. 2021).
+    Published training draws the share from (0.5, 1) and its place at random, and tests at 0.95 in
+    the middle (CTR-GCN, after Chen et al. 2021).
 
     Departure: first and last frame of the share are kept exactly, so that no motion is 0 at the
     ends; the share may be shorter than the window.
     """
-    frames = positions.shape[1]
-    low, high = min(interval), max(interval)
-    share = high if rng is None else float(rng.uniform(low, high))
-    kept = min(max(round(share * frames), 1), frames)
+    frames = lengths.double()
+    kept = (share * frames).round().clamp(min=1).minimum(frames)
     spare = frames - kept
-    start = spare // 2 if rng is None else int(rng.integers(spare + 1))
-    return resize(positions[:, start : start + kept], window)
-
-
-def resize(positions: Positions, window: int) -> Sampled:
-    """Interpolate linearly over time to ``window`` frames, first and last included."""
-    frames = positions.shape[1]
-    if frames == window:
-        return positions
-    at = np.linspace(0.0, frames - 1, window)
-    before = np.minimum(at.astype(np.int64), max(frames - 2, 0))
-    after = np.minimum(before + 1, frames - 1)
-    weight = (at - before).astype(positions.dtype)[:, None, None]
-    between: Sampled = positions[:, before] * (1 - weight) + positions[:, after] * weight
-    return between
+    start = (spare / 2 if place is None else place.double() * (spare + 1)).floor().minimum(spare)
+    at = _steps(window, lengths.device) * ((kept - 1) / max(window - 1, 1))[:, None]
+    before = at.floor().minimum((kept - 2).clamp(min=0)[:, None])
+    after = (before + 1).minimum(kept[:, None] - 1)
+    start = start[:, None]
+    return Frames((start + before).long(), (start + after).long(), (at - before).float())
 
 
 def uniform_sample(
-    positions: Positions, *, window: int = 64, rng: np.random.Generator | None = None
-) -> Sampled:
-    """Split the clip into ``window`` equal parts and take one frame of each.
+    lengths: Int[Tensor, " n"], *, window: int = 64, inside: Float[Tensor, "n s"] | None = None
+) -> Frames:
+    """Split each clip into ``window`` equal parts and take one frame of each.
 
-    With ``rng`` a random frame of each part, without the middle one. Clips shorter than the window
+    Which one ``inside`` says, 0 to 1; without it, the middle one. Clips shorter than the window
     repeat frames, in order. Duan et al., Revisiting Skeleton-based Action Recognition, CVPR 2022.
     """
-    frames = positions.shape[1]
-    edges = np.linspace(0.0, frames, window + 1)
-    inside = 0.5 if rng is None else rng.random(window)
-    chosen = np.floor(edges[:-1] + inside * (edges[1:] - edges[:-1])).astype(np.int64)
-    taken: Sampled = positions[:, np.clip(chosen, 0, frames - 1)]
-    return taken
+    frames = lengths.double()[:, None]
+    steps = _steps(window, lengths.device)
+    first, last = steps * (frames / window), (steps + 1) * (frames / window)
+    within = 0.5 if inside is None else inside.double()
+    chosen = (first + within * (last - first)).floor()
+    return Frames(chosen.minimum(frames - 1).long())
+
+
+def random_sample(
+    lengths: Int[Tensor, " n"], *, window: int = 64, inside: Float[Tensor, "n s"] | None = None
+) -> Frames:
+    """Take frames of a clip at random, with replacement and in order; at test evenly spaced ones.
+
+    ``floor(inside * frames)``, sorted; at test ``floor`` of ``window`` numbers from the first frame
+    to the last. The public CTR-GCN recipe for NW-UCLA.
+    """
+    frames = lengths.double()[:, None]
+    if inside is None:
+        chosen = _steps(window, lengths.device) * ((frames - 1) / max(window - 1, 1))
+    else:
+        chosen = inside.double().sort(dim=1).values * frames
+    return Frames(chosen.floor().minimum(frames - 1).long())
+
+
+def _steps(window: int, device: torch.device) -> Float[Tensor, " s"]:
+    return torch.arange(window, dtype=torch.float64, device=device)

@@ -1,10 +1,11 @@
 """What a network may look at: joints, bones, and how either moves."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from poselens.errors import UsageError
@@ -34,29 +35,46 @@ def stream(
     Raises:
         UsageError: ``CFG-021`` for an unknown name, with the nearest known one.
     """
-    pairs: dict[str, Pairs] = {"bone": layout.edges, **(custom or {})}
+    require_stream(name, custom or ())
     still = name.removesuffix(_MOTION)
-    if still == "joint":
-        values = joints
-    elif still in pairs:
-        values = differences(joints, pairs[still])
-    else:
-        known = [base + tail for base in ("joint", *pairs) for tail in ("", _MOTION)]
+    pairs: dict[str, Pairs] = {"bone": layout.edges, **(custom or {})}
+    values = joints if still == "joint" else differences(joints, pairs[still])
+    return motion(values) if name.endswith(_MOTION) else values
+
+
+def require_stream(name: str, custom: Iterable[str] = ()) -> None:
+    """Refuse a stream that is neither known nor a name in ``custom``, nor the motion of one.
+
+    Raises:
+        UsageError: ``CFG-021``, with the nearest known one.
+    """
+    bases = ("joint", *dict.fromkeys(("bone", *custom)))
+    if name.removesuffix(_MOTION) not in bases:
+        known = [base + tail for base in bases for tail in ("", _MOTION)]
         near = difflib.get_close_matches(name, known, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
             "CFG-021", f"unknown stream {name!r}{guess}", mend=f"use one of {', '.join(known)}"
         )
-    return motion(values) if name.endswith(_MOTION) else values
 
 
 def differences(joints: Float[Tensor, "n c t v m"], pairs: Pairs) -> Float[Tensor, "n c t v m"]:
     """Return joint minus reference at the joint's place, and 0 at joints that no pair names."""
     values = torch.zeros_like(joints)
     if pairs:
-        places, references = (list(side) for side in zip(*pairs, strict=True))
-        values[..., places, :] = joints[..., places, :] - joints[..., references, :]
+        places, references = (
+            index_tensor(tuple(side), joints.device) for side in zip(*pairs, strict=True)
+        )
+        between = joints.index_select(3, places) - joints.index_select(3, references)
+        values.index_copy_(3, places, between)
     return values
+
+
+@lru_cache(maxsize=256)
+def index_tensor(indices: tuple[int, ...], device: torch.device) -> Int[Tensor, " i"]:
+    """Return indices on a device, copied there once: a copy a step would hold up its queue."""
+    with torch.inference_mode(False):
+        return torch.tensor(indices, dtype=torch.int64, device=device)
 
 
 def motion(values: Float[Tensor, "n c t v m"]) -> Float[Tensor, "n c t v m"]:

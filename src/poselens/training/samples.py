@@ -13,11 +13,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from poselens.checkpoint import write_bytes
-from poselens.clips.assemble import Item, RgbClips, SkeletonClips
+from poselens.clips.assemble import Item, RgbClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
 from poselens.clips.regions import cached_regions
+from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError
@@ -30,8 +31,13 @@ from poselens.types import Scores
 SKIPPED_FILE = "skipped.jsonl"
 
 
+Source = DataLoader[Item] | SkeletonBatches
+
+
 class Samples:
     """Loads both parts of a run.
+
+    RGB clips are read by processes while the network trains; skeletons once, before it does.
 
     Args:
         folder: The data set.
@@ -40,6 +46,12 @@ class Samples:
         parts: Clips of ``train`` and ``val``.
         out: The run's folder, for the list of skipped clips.
         device: Where the network runs, which says how many processes prepare clips.
+
+    Attributes:
+        batches: The order of training; its length is the number of steps in an epoch.
+
+    Raises:
+        InputError: ``DATA-024`` when too many skeletons cannot be read, or all that train.
     """
 
     def __init__(
@@ -55,20 +67,57 @@ class Samples:
         self._settings = section.training
         self._parts = parts
         self._out = out
-        workers = self._settings.workers
-        if workers is None:
-            workers = data_processes(device)
+        self._unreadable: dict[str, str] = {}
+        self.batches: EpochBatches | SkeletonBatches
+        self._train: Source
+        self._val: Source
+        if isinstance(section, SkeletonSection):
+            self._read_skeletons(folder, section, device)
+        else:
+            self._start_loaders(folder, section, device)
+
+    def _read_skeletons(
+        self, folder: ClipFolder, section: SkeletonSection, device: torch.device
+    ) -> None:
+        settings, parts = section.training, self._parts
+        wanted = np.concatenate([parts["train"], parts["val"]])
+        clips = read_ready(folder, wanted, section.input, device=device)
+        self._unreadable = clips.reasons()
+        self.batches = self._train = SkeletonBatches(
+            clips,
+            parts["train"],
+            settings=section.input,
+            augment=section.augment,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            repeats=settings.repeats,
+        )
+        self._val = SkeletonBatches(
+            clips,
+            parts["val"],
+            settings=section.input,
+            augment=None,
+            batch_size=settings.batch_size,
+        )
+        progress = Progress(skipped=dict(self._unreadable))
+        self._require_readable(progress)
+        if not len(self.batches):
+            raise self._too_many(progress)
+
+    def _start_loaders(self, folder: ClipFolder, section: RgbSection, device: torch.device) -> None:
+        settings, parts = section.training, self._parts
+        workers = data_processes(device) if settings.workers is None else settings.workers
         moving, still, workers = _make_clips(folder, section, parts, workers)
         self.batches = EpochBatches(
             parts["train"],
-            batch_size=self._settings.batch_size,
-            seed=self._settings.seed,
-            repeats=self._settings.repeats,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            repeats=settings.repeats,
         )
-        self._train_loader = make_loader(moving, self.batches, workers=workers)
-        self._val_loader = make_loader(
+        self._train = make_loader(moving, self.batches, workers=workers)
+        self._val = make_loader(
             still,
-            EpochBatches(parts["val"], batch_size=self._settings.batch_size, shuffle=False),
+            EpochBatches(parts["val"], batch_size=settings.batch_size, shuffle=False),
             workers=min(workers, 2),
         )
 
@@ -87,7 +136,7 @@ class Samples:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
         """
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
-        for batch in self._readable(self._train_loader, progress):
+        for batch in self._readable(self._train, progress):
             if batch["id"]:
                 yield to_device(batch, device)
             else:
@@ -109,7 +158,7 @@ class Samples:
         """
 
         def batches() -> Iterator[Batch]:
-            for batch in self._readable(self._val_loader, progress):
+            for batch in self._readable(self._val, progress):
                 if batch["id"]:
                     yield to_device(batch, device)
                     if stopped():
@@ -124,9 +173,13 @@ class Samples:
             amp=amp,
         )
 
-    def _readable(self, loader: DataLoader[Item], progress: Progress) -> Iterator[dict[str, Any]]:
+    def _readable(self, source: Source, progress: Progress) -> Iterator[dict[str, Any]]:
         """Yield batches and note the clips left out of them."""
-        for batch in loaded(loader):
+        if isinstance(source, SkeletonBatches):
+            progress.skipped.update(self._unreadable)
+            yield from source
+            return
+        for batch in loaded(source):
             for skipped in batch["skipped"]:
                 progress.skipped[skipped.id] = skipped.reason
             if batch["skipped"]:
@@ -134,14 +187,19 @@ class Samples:
             yield batch
 
     def _require_readable(self, progress: Progress) -> None:
-        total = sum(len(part) for part in self._parts.values())
-        if len(progress.skipped) <= self._settings.max_bad * total:
-            return
+        if len(progress.skipped) > self._settings.max_bad * self._clips:
+            raise self._too_many(progress)
+
+    @property
+    def _clips(self) -> int:
+        return sum(len(part) for part in self._parts.values())
+
+    def _too_many(self, progress: Progress) -> InputError:
         self.write_skipped(progress)
         shown = "; ".join(f"{clip}: {text}" for clip, text in list(progress.skipped.items())[:5])
-        raise InputError(
+        return InputError(
             "DATA-024",
-            f"{len(progress.skipped)} of {total} clips cannot be read so far ({shown})",
+            f"{len(progress.skipped)} of {self._clips} clips cannot be read so far ({shown})",
             file=self._out / SKIPPED_FILE,
             mend="mend or remove them, or raise training.max_bad",
         )
@@ -157,18 +215,12 @@ class Samples:
 
 def _make_clips(
     folder: ClipFolder,
-    section: RgbSection | SkeletonSection,
+    section: RgbSection,
     parts: dict[str, NDArray[np.int64]],
     workers: int,
-) -> tuple[RgbClips | SkeletonClips, RgbClips | SkeletonClips, int]:
+) -> tuple[RgbClips, RgbClips, int]:
     """Return the clips with augmentation and without, and how many processes to read them with."""
     seed = section.training.seed
-    if isinstance(section, SkeletonSection):
-        return (
-            SkeletonClips(folder, settings=section.input, augment=section.augment, seed=seed),
-            SkeletonClips(folder, settings=section.input, augment=None, seed=seed),
-            workers,
-        )
     cache: FrameCache | None = None
     if section.training.cache == "disk":
         wanted = np.concatenate([parts["train"], parts["val"]])
