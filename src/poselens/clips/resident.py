@@ -208,6 +208,7 @@ class SkeletonBatches:
     """Yields the batches that remain at a position of training, on the device of the clips.
 
     Attributes:
+        clips: Positions in the data set of the clips that are yielded.
         epoch: Epoch to yield.
         first_step: Step to begin with.
 
@@ -241,8 +242,9 @@ class SkeletonBatches:
         self._layout = get_layout(folder.info.skeletons[settings.space].layout)
         self._pairs = settings.pairs_of(self._layout)
         wanted = np.asarray(clips, dtype=np.int64)
+        self.clips = wanted[np.isin(wanted, ready_clips.clips)]
         self._order = EpochBatches(
-            wanted[np.isin(wanted, ready_clips.clips)],
+            self.clips,
             batch_size=batch_size,
             seed=seed,
             repeats=repeats,

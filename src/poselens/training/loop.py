@@ -75,6 +75,7 @@ def fit(
     *,
     batches: Callable[[Progress], Iterable[Batch]],
     validate: Callable[[nn.Module, Progress, Callable[[], bool]], Scores] | None,
+    observe: Callable[[int], None],
     plan: Plan,
     resume: bool,
     beside: nn.Module | None = None,
@@ -92,6 +93,7 @@ def fit(
         validate: Scores the validation slice with a network, as far as it comes before its last
             argument says to stop; None where there is none. May note skipped clips at the
             position.
+        observe: Called with the number of epochs done, before the state is saved.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
@@ -136,6 +138,7 @@ def fit(
                 save()
                 break
             told = _record(scores, judged, progress, best, plan, journal)
+            observe(progress.epoch)
             teller.epoch(progress.epoch, plan.epochs, told)
             save()
     kept = best if plan.select == "best" and best else judged.state_dict()
@@ -186,25 +189,28 @@ def _epoch(
     network.train()
     sums = progress.sums or dict.fromkeys(("clips", "loss", "correct", "seconds", "waited"), 0.0)
     progress.sums = sums
-    asked = time.perf_counter()
-    for batch in batches(progress):
-        arrived = time.perf_counter()
+    remaining = iter(batches(progress))
+    began = time.perf_counter()
+    batch = next(remaining, None)
+    waited = time.perf_counter() - began
+    while batch is not None:
+        sums["waited"] += waited
         set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
-        losses = take(batch)
+        losses, label = take(batch), batch["label"]
+        # the next batch is made ready while the device is at this one
+        asked = time.perf_counter()
+        batch = None if stop.received else next(remaining, None)
+        waited = time.perf_counter() - asked
+        take.settle()
         if average is not None:
             average.update_parameters(network)
-        count = len(batch["label"])
-        sums["clips"] += count
-        sums["loss"] += losses.total.item() * count
-        sums["correct"] += int((losses.logits.argmax(1) == batch["label"]).sum())
-        now = time.perf_counter()
-        sums["seconds"] += now - asked
-        sums["waited"] += arrived - asked
-        asked = now
+        sums["clips"] += len(label)
+        sums["loss"] += losses.total.item() * len(label)
+        sums["correct"] += int((losses.logits.argmax(1) == label).sum())
+        sums["seconds"] += time.perf_counter() - began
+        began = time.perf_counter()
         progress.step += 1
         teller.step(f"epoch {progress.epoch + 1}  loss {sums['loss'] / sums['clips']:.3f}")
-        if stop.received:
-            return
 
 
 def _summary(progress: Progress, lr: float) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """A run: one stream trained on one data set under one protocol, in one folder.
 
 The folder holds ``config.yaml`` (the resolved settings), ``run.json`` (what the stream is, what it
-was trained on, how it was chosen), ``weights.safetensors``, ``last.safetensors`` where another
-epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``, ``skipped.jsonl`` and
-``state.safetensors``.
+was trained on, how it was chosen), ``contrast/`` where there is one, ``weights.safetensors``,
+``last.safetensors`` where another epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``,
+``skipped.jsonl`` and ``state.safetensors``.
 """
 
 import hashlib
@@ -24,15 +24,19 @@ from poselens.checkpoint import read_json, write_bytes, write_json, write_tensor
 from poselens.clips.batches import memory_faults_named
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
+from poselens.contrast.record import write_contrasted
 from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError, CheckpointError
 from poselens.fusion.scores import write_scores
+from poselens.pose.layouts import get_layout
 from poselens.rgb.network import RgbNetwork
+from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
 from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
-from poselens.training.initial import load_initial_weights
+from poselens.training.contrastive import Contrast, build_contrast, contrastive
+from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
 from poselens.training.loop import STATE_FILE, Outcome, Plan, fit
-from poselens.training.objectives import cross_entropy
+from poselens.training.objectives import Objective, cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
 from poselens.training.samples import Samples
 from poselens.training.state import Progress, saved_fingerprint
@@ -111,13 +115,12 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
     parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
     torch.manual_seed(settings.seed)
     network = build_network(stream)
-    taken = None
-    if isinstance(section, RgbSection) and section.weights and isinstance(network, RgbNetwork):
-        taken = load_initial_weights(network, section.weights)
+    taken = _start_from(network, section.weights)
     network.to(device)
     write_bytes(request.out / CONFIG_FILE, to_yaml(config))
     samples = Samples(folder, section, stream, parts, request.out, device)
-    outcome = _fit(network, section, samples, device, request, digest)
+    contrast = _contrast(section, samples, folder, stream, device)
+    outcome = _fit(network, contrast, section, samples, device, request, digest)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})
     _write_result(request.out, network, outcome, section, samples, device)
@@ -192,6 +195,7 @@ def _describe(
             file=folder.root,
             mend=f"--set input.space={next(iter(folder.info.skeletons), 'pixels')}",
         )
+    section.input.pairs_of(get_layout(stored.layout))
     return SkeletonStream(
         classes=classes,
         input=section.input,
@@ -210,8 +214,48 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
 
 
+def _start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
+    """Load the weights that a recipe starts from; returns what was taken."""
+    if choice is None:
+        return None
+    if isinstance(network, RgbNetwork):
+        return load_initial_weights(network, choice)
+    assert isinstance(network, CtrGcn)
+    return load_initial_skeleton_weights(network, choice)
+
+
+def _contrast(
+    section: RgbSection | SkeletonSection,
+    samples: Samples,
+    folder: ClipFolder,
+    stream: RgbStream | SkeletonStream,
+    device: torch.device,
+) -> Contrast | None:
+    """Return what compares graphs, where the recipe wants it."""
+    if isinstance(section, RgbSection) or section.contrast is None:
+        return None
+    assert isinstance(stream, SkeletonStream)
+    clips = samples.training_clips
+    return build_contrast(
+        section.contrast,
+        labels=folder.labels[clips],
+        clips=clips,
+        num_classes=len(stream.classes),
+        joints=len(get_layout(stream.layout)),
+        seed=section.training.seed,
+    ).to(device)
+
+
+def _objective(section: RgbSection | SkeletonSection, contrast: Contrast | None) -> Objective:
+    smoothing = section.training.label_smoothing
+    if contrast is None or isinstance(section, RgbSection) or section.contrast is None:
+        return cross_entropy(label_smoothing=smoothing)
+    return contrastive(contrast, weight=section.contrast.weight, label_smoothing=smoothing)
+
+
 def _fit(
     network: nn.Module,
+    contrast: Contrast | None,
     section: RgbSection | SkeletonSection,
     samples: Samples,
     device: torch.device,
@@ -227,6 +271,7 @@ def _fit(
         weight_decay=settings.weight_decay,
         decay_all=settings.decay_all,
         head_lr_factor=settings.head_lr_factor,
+        beside=contrast,
     )
     amp = use_bf16(settings.amp, device)
 
@@ -244,6 +289,11 @@ def _fit(
     def validate(judged: nn.Module, progress: Progress, stopped: Callable[[], bool]) -> Scores:
         return samples.validate(judged, device, progress, stopped, amp=amp)
 
+    def observe(epoch: int) -> None:
+        if contrast is not None:
+            write_contrasted(request.out, epoch, contrast.tally.read())
+            contrast.tally.reset()
+
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -259,12 +309,14 @@ def _fit(
     )
     return fit(
         network,
-        cross_entropy(label_smoothing=settings.label_smoothing),
+        _objective(section, contrast),
         optimizer,
         batches=lambda progress: samples.train_batches(progress, device),
         validate=validate if samples.validation_clips else None,
+        observe=observe,
         plan=plan,
         resume=request.resume,
+        beside=contrast,
     )
 
 

@@ -126,6 +126,13 @@ class Samples:
         """Number of clips held out."""
         return len(self._parts["val"])
 
+    @property
+    def training_clips(self) -> NDArray[np.int64]:
+        """Positions of the clips to train on, without those that are known to be unreadable."""
+        return (
+            self._train.clips if isinstance(self._train, SkeletonBatches) else self._parts["train"]
+        )
+
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:
         """Yield what remains of an epoch.
 

@@ -1,6 +1,6 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,15 @@ from poselens.training.objectives import Batch, Losses, Objective
 
 _WARM_STEPS = 3
 
-TakeStep = Callable[[Batch], Losses]
-"""Takes one step for a batch on the device, and says what it cost."""
+
+class TakeStep(Protocol):
+    """Takes one step for a batch on the device, and says what it cost."""
+
+    def __call__(self, batch: Batch) -> Losses:
+        """Take a step, or queue it on the device."""
+
+    def settle(self) -> None:
+        """Make sure that the step was taken."""
 
 
 class EagerStep:
@@ -57,6 +64,9 @@ class EagerStep:
         self._optimizer.step()
         return losses
 
+    def settle(self) -> None:
+        """Do nothing: a step is settled when it has been taken."""
+
 
 class ReplayedStep:
     """Take steps by replaying a recording of one, for every shape of batch that comes often.
@@ -95,15 +105,10 @@ class ReplayedStep:
         self._eager = EagerStep(network, objective, optimizer, amp=amp, clip_norm=clip_norm)
         self._seen: dict[tuple[torch.Size, ...], int] = {}
         self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._queued: tuple[_Recording, Batch] | None = None
 
     def __call__(self, batch: Batch) -> Losses:
-        """Take one step.
-
-        The losses are overwritten by the next step of the same shape.
-
-        Raises:
-            NumericFault: ``NUM-001`` as :class:`EagerStep`.
-        """
+        """Queue one step; the losses are overwritten by the next one of the same shape."""
         shapes = tuple(tensor.shape for tensor in batch["inputs"])
         if shapes not in self._recordings:
             self._seen[shapes] = self._seen.get(shapes, 0) + 1
@@ -113,9 +118,21 @@ class ReplayedStep:
         recording = self._recordings[shapes]
         recording.fill(batch)
         recording.graph.replay()
+        self._queued = recording, batch
+        return recording.losses
+
+    def settle(self) -> None:
+        """Wait for the step.
+
+        Raises:
+            NumericFault: ``NUM-001`` as :class:`EagerStep`.
+        """
+        if self._queued is None:
+            return
+        recording, batch = self._queued
+        self._queued = None
         if not bool(recording.finite):
             _refuse(recording.losses, recording.norm, batch, self._optimizer)
-        return recording.losses
 
     def _take(self, batch: Batch) -> Losses:
         """Take a step as it is written, away from the default stream, as a recording needs."""
