@@ -13,6 +13,7 @@ from typing import cast
 
 import typer
 
+from poselens.cli.contrast import contrast
 from poselens.cli.cost import cost
 from poselens.cli.data import app as data
 from poselens.cli.demo import demo
@@ -40,6 +41,7 @@ app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
 app.command("report")(report)
+app.command("contrast")(contrast)
 app.command("predict")(predict)
 app.command("run")(run)
 app.command("cost")(cost)
