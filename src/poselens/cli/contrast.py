@@ -44,8 +44,8 @@ def contrast(
         )
         return 0
     give_table(
-        f"{run}: {history.stream}, epoch {history.epochs[-1]}, "
-        f"% of {history.sampler} negatives (similarity)",
+        f"{run}: {history.stream}, % of {history.sampler} negatives in epoch {history.epochs[-1]} "
+        "(similarity)",
         ["class", "first rival", "second", "third"],
         [
             [name, *(_told(rival) for rival in each), *[""] * (3 - len(each))]
@@ -58,4 +58,4 @@ def contrast(
 
 def _told(rival: "Rival") -> str:
     similarity = "–" if rival.similarity is None else f"{rival.similarity:.2f}"
-    return f"{rival.name} {percent(rival.share)} ({similarity})"
+    return f"{rival.name}\n{percent(rival.share)} ({similarity})"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from poselens.contrast.tally import Contrasted
 from poselens.errors import CheckpointError
@@ -54,7 +55,11 @@ def read_contrasted(run: Path) -> dict[int, Contrasted]:
 
 
 def _read(path: Path) -> Contrasted:
-    with np.load(path, allow_pickle=False) as content:
+    # opened here: numpy leaves a damaged file open
+    with path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
+        if not isinstance(content, NpzFile):
+            raise ValueError("a single array")
         return Contrasted(
             taken={
                 name.removeprefix("taken-"): content[name].astype(np.int64)

@@ -108,13 +108,15 @@ def contrast_figure(history: ContrastHistory, key: str = "contrast") -> str:
 def _arranged(names: Sequence[str], pairs: int) -> _Page:
     """Put the matrices beside each other where the names stay readable, else below each other."""
     size, gap = len(names), 0.3
+    # of one point; measuring is slow, and letters grow in proportion
+    width = widest(names, 10.0) / 10
 
     def room(across: int, margin: float) -> float:
         return min(_LARGEST_CELL, (WIDTH - margin - 0.15 - gap * (across - 1)) / (across * size))
 
     for across in (2, 1):
-        font = min(8.5, 66 * room(across, widest(names, 8.5) + 0.4))
-        margin = widest(names, font) + 0.4
+        font = min(8.5, 66 * room(across, 8.5 * width + 0.4))
+        margin = width * font + 0.4
         cell = room(across, margin)
         if cell >= _SMALLEST_BESIDE:
             break
@@ -159,7 +161,8 @@ def _draw_matrix(
         cells = np.argwhere(np.isfinite(values) & (level == step))
         if len(cells):
             shade = _shade(step, len(edges) - 1)
-            axes.add_patch(PathPatch(_squares(cells), color=ACCENT, alpha=shade))
+            # no add_patch: it would look for the limits of thousands of squares
+            axes.add_artist(PathPatch(_squares(cells), color=ACCENT, alpha=shade))
     places = np.arange(size)
     axes.scatter(places, places, s=(20 * page.cell) ** 2, color=LINE, linewidth=0)
     if page.cell >= 0.3:

@@ -98,25 +98,34 @@ def similar_together(similarity: Float[np.ndarray, "k k"]) -> list[int]:
 def rivals(history: ContrastHistory, top: int = 3) -> dict[str, list[Rival]]:
     """Return the classes that each class was contrasted with most in the last epoch.
 
-    By negatives taken; where a cap makes these equal, by similarity. A class without anchors has
-    none.
+    By negatives taken, and by similarity among classes whose shares differ by less than a tenth: a
+    cap makes shares nearly equal. A class without anchors has none.
     """
-    counts = history.taken[history.sampler][-1]
-    shares, similarity = history.shares[-1], history.similarity[-1]
-    likeness = np.nan_to_num(similarity, nan=-np.inf)
     found = {}
     for row, name in enumerate(history.classes):
-        order = np.lexsort((-likeness[row], -counts[row])).tolist()
+        shares, similarity = history.shares[-1][row], history.similarity[-1][row]
         found[name] = [
             Rival(
                 history.classes[column],
-                float(shares[row, column]),
-                float(similarity[row, column]) if np.isfinite(similarity[row, column]) else None,
+                float(shares[column]),
+                float(similarity[column]) if np.isfinite(similarity[column]) else None,
             )
-            for column in order[:top]
-            if counts[row, column]
+            for column in _most_taken(shares, similarity)[:top]
         ]
     return found
+
+
+def _most_taken(shares: Float[np.ndarray, " k"], similarity: Float[np.ndarray, " k"]) -> list[int]:
+    taken = np.nan_to_num(shares)
+    group, largest = 0, np.inf
+    groups: dict[int, tuple[int, float]] = {}
+    for column in np.argsort(-taken, kind="stable").tolist():
+        if taken[column] == 0:
+            break
+        if taken[column] <= 0.9 * largest:
+            group, largest = group + 1, taken[column]
+        groups[column] = (group, -float(np.nan_to_num(similarity[column], nan=-np.inf)))
+    return sorted(groups, key=lambda column: groups[column])
 
 
 def strongest_pairs(history: ContrastHistory, top: int = 6) -> list[tuple[int, int]]:
