@@ -74,6 +74,15 @@ def test_numbers_stand_in_large_cells():
     assert {"−.25", ".50", "100", "a – b"} <= set(shown)
 
 
+def test_nearly_equal_shares_look_equal():
+    taken = {"class-aware": np.array([[[0, 100, 101], [100, 0, 99], [100, 100, 0]]])}
+    similarity = np.full((1, 3, 3), 0.5)
+    svg = contrast_figure(ContrastHistory("joint", ["a", "b", "c"], [1], similarity, taken))
+    # six similarities are of one shade, and so are six shares that differ in the last digit
+    squares = [path.count("z") for path in re.findall(r'<path d="([^"]*)"', svg)]
+    assert squares.count(6) == 2
+
+
 def test_classes_without_anchors_and_epochs_without_anything_still_draw():
     history = made_up(6)
     history.similarity[:, 2] = history.similarity[:, :, 2] = np.nan

@@ -155,7 +155,8 @@ def _draw_matrix(
     axes.tick_params(length=0)
     for edge in axes.spines.values():
         edge.set_visible(False)
-    edges = _steps(values)
+    # shares have a zero, and nearly equal ones must look it
+    edges = _steps(values, least=0.0 if position == 1 else np.inf)
     level = np.searchsorted(edges, values, side="right").clip(1, len(edges) - 1) - 1
     for step in range(len(edges) - 1):
         cells = np.argwhere(np.isfinite(values) & (level == step))
@@ -188,12 +189,12 @@ def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".").replace("-", "−")
 
 
-def _steps(values: Float[np.ndarray, "k k"]) -> Float[np.ndarray, " s"]:
-    """Return round edges of up to nine steps that cover the values."""
+def _steps(values: Float[np.ndarray, "k k"], *, least: float) -> Float[np.ndarray, " s"]:
+    """Return round edges of up to nine steps that cover the values, and ``least``."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return np.array([0.0, 1.0])
-    low, high = float(known.min()), float(known.max())
+    low, high = min(float(known.min()), least), float(known.max())
     if high - low < 1e-6:
         low, high = low - 0.005, high + 0.005
     return np.asarray(MaxNLocator(nbins=8).tick_values(low, high))
