@@ -1,4 +1,4 @@
-"""Importer for Bandai-Namco-Research-Motiondataset-2 as joint positions: 10 contents in 7 styles."""
+"""Importer for Bandai-Namco-Research-Motiondataset-2 as joint positions: 10 contents, 7 styles."""
 
 import re
 from collections.abc import Sequence
@@ -49,18 +49,18 @@ _TAKE = re.compile(r"[^_]+_([^_]+)_([^_]+)_([0-9]{1,9})")
 def import_bandai2(src: Path, out: Path) -> ImportReport:
     """Import ``bandai2_joints.npz``; ``src`` is that file or the folder it lies in.
 
-    The archive holds ``names`` (``SET_CONTENT_STYLE_NUMBER``), ``lengths``, ``joints`` (22 names) and
-    ``xyz`` ``(frames of all takes, 22, 3)`` in centimetres, y up, 30 frames a second. Half-precision
-    numbers, as the file has them, are known to 0.25 cm beyond 2.56 m from the origin. A class is
-    content and style: 70. A mirrored take changes the content where its name says left or right
+    The archive holds ``names`` (``SET_CONTENT_STYLE_NUMBER``), ``lengths``, ``joints`` (22 names)
+    and ``xyz`` ``(frames of all takes, 22, 3)`` in centimetres, y up, 30 frames a second. Its half
+    precision knows a joint to 0.25 cm from 2.56 m to 5.12 m from the origin. A class is content and
+    style: 70. A mirrored take changes the content where its name says left or right
     (``walk-turn-left_active`` becomes ``walk-turn-right_active``) and keeps its class elsewhere: a
     style names no side.
 
     Departure: the data set has neither subjects nor a protocol. Each class is cut, in the order of
     its takes, into the first 60 % for training, the next 15 % for validation and the last 25 % for
-    test. Takes were cut from longer recordings: every second one begins in the pose, within 4 cm, in
-    which the one before it ends. So one take is left out at each border. All takes share one body;
-    accuracy says nothing about new people (``docs/decisions/0009-bandai2-split.md``).
+    test. Takes were cut from longer recordings: every second one begins in the pose, within 4 cm,
+    in which the one before it ends. So one take is left out at each border. All takes share one
+    body; accuracy says nothing about new people (``docs/decisions/0009-bandai2-split.md``).
 
     Raises:
         UsageError: ``DATA-001`` no such file or folder, ``DATA-020`` the output is in use or lies

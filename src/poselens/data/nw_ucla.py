@@ -32,9 +32,9 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
     protocol is across views, not subjects. Clips of one performance share their ``source`` across
     views. The clip of a single frame is kept. A mirrored clip keeps its class.
 
-    Protocols ``nw-ucla-1to2`` and ``nw-ucla-2to1``: view 1 trains and view 2 tests, and the other way
-    round; view 3 is in no part. Settings are chosen on these two folds, across views as the protocol
-    itself is, without a look at view 3. Subjects 6 and 9 of the train view are validation.
+    Protocols ``nw-ucla-1to2`` and ``nw-ucla-2to1``: view 1 trains and view 2 tests, and the other
+    way round; view 3 is in no part. Settings are chosen on these two folds, across views as the
+    protocol itself is, without a look at view 3. Subjects 6 and 9 of the train view are validation.
 
     Departure: published results select on view 3; here nothing is selected on it.
 
