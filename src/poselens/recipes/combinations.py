@@ -150,14 +150,14 @@ def combinations(
                 fault.code, fault.message, file="--sweep", where=told, mend=fault.mend
             ) from fault
         name = _name(values)
-        digest = json.dumps(settled.model_dump(mode="json"), sort_keys=True)
-        if digest in seen:
+        content = json.dumps(settled.model_dump(mode="json"), sort_keys=True)
+        if content in seen:
             raise UsageError(
                 "SWP-002",
-                f"two combinations are the same settings: {seen[digest]} and {name}",
+                f"two combinations are the same settings: {seen[content]} and {name}",
                 mend="give each value once, and no settings of a section that is switched off",
             )
-        seen[digest] = name
+        seen[content] = name
         made.append(Combination(name, values, settled))
     return _with_own_names(made)
 
@@ -233,7 +233,7 @@ def _name(values: Mapping[str, Any]) -> str:
         text = re.sub(r"[^A-Za-z0-9.+-]+", "-", text)
         parts.append(f"{short if last[short] == 1 else key}={text}")
     name = "_".join(parts)
-    return name if len(name) <= NAME_LIMIT else f"{name[:NAME_LIMIT]}~{_digest(values)}"
+    return name if len(name) <= NAME_LIMIT else f"{name[:NAME_LIMIT]}~{digest(values)}"
 
 
 def _with_own_names(made: Sequence[Combination]) -> list[Combination]:
@@ -242,10 +242,11 @@ def _with_own_names(made: Sequence[Combination]) -> list[Combination]:
     return [
         each
         if counts[each.name] == 1
-        else Combination(f"{each.name}~{_digest(each.values)}", each.values, each.section)
+        else Combination(f"{each.name}~{digest(each.values)}", each.values, each.section)
         for each in made
     ]
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def digest(values: Mapping[str, Any]) -> str:
+    """Return eight letters that tell values apart which names do not."""
     return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:8]

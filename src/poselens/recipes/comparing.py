@@ -211,11 +211,12 @@ def _groups(
     column = folder.column(cast(Column, question.cluster)).tolist()
     group = dict(zip(folder.ids.tolist(), column, strict=True))
     groups = {clip: group[clip] for run in runs for clip in run.scores.ids}
-    if len(set(groups.values())) < 2:
+    known = set(groups.values()) - {""}
+    if len(known) < 2:
         raise UsageError(
             "CMP-005",
-            f"the clips of {question.part} are of {len(set(groups.values()) - {''})} {question.cluster}, "
-            "expected 2 or more",
+            f"the clips of {question.part} are of {len(known)} {question.cluster}(s), expected 2 "
+            "or more",
             file=folder.root,
             mend="leave --cluster out",
         )

@@ -1,14 +1,14 @@
 """``sweep.json``: the axes of a sweep, and the folder and outcome of each of its runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import poselens
 from poselens.checkpoint import make_folder, read_json, write_json
 from poselens.errors import CheckpointError, UsageError
-from poselens.recipes.combinations import Axis, Combination
+from poselens.recipes.combinations import Axis, Combination, digest
 from poselens.recipes.workers import Ended
 from poselens.training.claim import CONFIG_FILE, RUN_FILE
 from poselens.training.run import Request
@@ -104,8 +104,10 @@ class Record:
         write_json(self.path, self.facts())
 
 
-def opened(sweep: Sweep, wanted: Sequence[Combination]) -> Record:
+def opened(sweep: Sweep, wanted: Sequence[Combination]) -> tuple[Record, list[Combination]]:
     """Make the sweep's folder, or go on with the one that is there.
+
+    A combination whose values a run of the folder has already takes that run's name.
 
     Raises:
         UsageError: ``SWP-003`` the folder holds another sweep, ``SWP-004`` it holds something else,
@@ -130,6 +132,7 @@ def opened(sweep: Sweep, wanted: Sequence[Combination]) -> Record:
         kept = read_sweep(path)
         _require_same(kept, about, path)
         runs = {run["folder"]: run for run in kept["runs"]}
+        about["axes"] = list(kept["axes"])
     elif request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
         raise UsageError(
             "SWP-004",
@@ -138,12 +141,23 @@ def opened(sweep: Sweep, wanted: Sequence[Combination]) -> Record:
             mend="choose another --out",
         )
     make_folder(request.out)
-    for each in wanted:
+    named = [_under_its_name(each, runs) for each in wanted]
+    for each in named:
         known = {"folder": each.name, "values": dict(each.values)}
         runs.setdefault(each.name, {**known, "outcome": "waiting", "error": None})
     if not request.resume:
-        _require_unstopped(request.out, wanted)
-    return Record(path, about, runs)
+        _require_unstopped(request.out, named)
+    return Record(path, about, runs), named
+
+
+def _under_its_name(wanted: Combination, runs: Mapping[str, Mapping[str, Any]]) -> Combination:
+    for name, run in runs.items():
+        if run["values"] == wanted.values:
+            return replace(wanted, name=name)
+    if wanted.name not in runs:
+        return wanted
+    # other values that the name does not tell apart
+    return replace(wanted, name=f"{wanted.name}~{digest(wanted.values)}")
 
 
 def _require_same(kept: Mapping[str, Any], about: Mapping[str, Any], path: Path) -> None:

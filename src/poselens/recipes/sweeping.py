@@ -71,7 +71,7 @@ def run_sweep(section: Section, sweep: Sweep, *, told: Callable[[Standing], None
     if sweep.score is not None:
         require_part(sweep.score)
     wanted = combinations(section, sweep.axes, sweep.settings)
-    record = opened(sweep, wanted)
+    record, wanted = opened(sweep, wanted)
     record.write()
     with StopRequest() as stop:
         _train_all(wanted, sweep, record, told, stop)
@@ -184,7 +184,7 @@ def _answered(
             return []
     else:
         worker.at = None
-        if ended.outcome == "complete":
+        if not ended.leaves:
             _give_next(worker, waiting, sweep)
     record.note(run.name, ended)
     return [f"{run.name}: {_in_words(ended)}"]

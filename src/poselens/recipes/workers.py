@@ -18,7 +18,7 @@ import torch
 
 from poselens.clips.device import choose_device, data_processes
 from poselens.data.folder import open_folder
-from poselens.errors import PoselensError
+from poselens.errors import EnvironmentFault, PoselensError
 from poselens.recipes.combinations import Section
 from poselens.recipes.scoring import score_run
 from poselens.training.run import Request, train
@@ -51,12 +51,15 @@ class Ended:
         error: What went wrong, as ``PoselensError.as_dict`` says it.
         selection: How the weights were chosen, of a complete run.
         seconds: Time it took in this process.
+        leaves: Whether the process ends now: after a signal, and after faults of the machine or of
+            poselens, of which memory or GPU may bear traces.
     """
 
     outcome: Literal["complete", "stopped", "failed"]
     error: Mapping[str, Any] | None = None
     selection: str | None = None
     seconds: float = 0.0
+    leaves: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,8 @@ class Place:
 def work(place: Place, tasks: Connection, life: Connection) -> None:
     """Train what comes through ``tasks`` until nothing does; answer each with :class:`Ended`.
 
-    The process ends, and its successor starts afresh, after a failure. When the other end of
-    ``life`` is closed, on purpose or because the sweep's own process died, the run at hand is saved
-    and the process ends.
+    When the other end of ``life`` is closed, on purpose or because the sweep's own process died,
+    the run at hand is saved and the process ends.
     """
     descriptor = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, sys.stderr.fileno())
@@ -103,7 +105,7 @@ def work(place: Place, tasks: Connection, life: Connection) -> None:
                 return
             ended = _run(task, place.jobs)
             tasks.send(ended)
-            if ended.outcome != "complete":
+            if ended.leaves:
                 return
             gc.collect()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
@@ -134,7 +136,7 @@ def _run(task: Task, jobs: int) -> Ended:
         folder = open_folder(request.root)
         finished = train(folder, section, request)
         if finished.exit_code:
-            return Ended("stopped", seconds=_since(begun))
+            return Ended("stopped", seconds=_since(begun), leaves=True)
         if task.score is not None:
             score_run(
                 request.out,
@@ -145,11 +147,12 @@ def _run(task: Task, jobs: int) -> Ended:
                 workers=section.training.workers,
             )
     except PoselensError as fault:
-        return Ended("failed", error=fault.as_dict(), seconds=_since(begun))
+        machine = isinstance(fault, EnvironmentFault)
+        return Ended("failed", fault.as_dict(), seconds=_since(begun), leaves=machine)
     except Exception as fault:
         traceback.print_exc()
         told = PoselensError("BUG-001", f"this is a fault of poselens: {fault!r}", file=request.out)
-        return Ended("failed", error=told.as_dict(), seconds=_since(begun))
+        return Ended("failed", told.as_dict(), seconds=_since(begun), leaves=True)
     return Ended("complete", selection=str(finished.facts["selection"]), seconds=_since(begun))
 
 
