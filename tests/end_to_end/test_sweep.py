@@ -17,7 +17,7 @@ AXES = ["--sweep", "training.seed=0,1"]
 
 
 def words(drawn, out, *more):
-    settings = [*SMALL_SKELETON[1:], "training.epochs=40"]
+    settings = [*SMALL_SKELETON[1:], "training.epochs=30"]
     common = ["--recipe", "tiny", "--protocol", "cross-subject", "--device", "cpu", "--out", out]
     chosen = [word for setting in settings for word in ("--set", setting)]
     return ["train", "skeleton", drawn.data, *common, *chosen, *AXES, *more]
@@ -41,6 +41,14 @@ def workers(process: subprocess.Popen) -> list[int]:
     return [pid for pid, line in named.items() if b"spawn_main" in line]
 
 
+def running(pid: int) -> bool:
+    """A process that ended, and that nobody has asked about, has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
 def wait_for(process: subprocess.Popen, *files: Path) -> None:
     end = time.monotonic() + 60
     while not all(file.exists() for file in files):
@@ -49,7 +57,7 @@ def wait_for(process: subprocess.Popen, *files: Path) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_worker_a_signal_and_resume(poselens, drawn, tmp_path):
+def test_a_killed_worker_ctrl_c_a_killed_sweep_and_resume(poselens, drawn, tmp_path):
     out = tmp_path / "sweep"
     runs = [out / "seed=0", out / "seed=1"]
     states = [run / "state.safetensors" for run in runs]
@@ -78,21 +86,25 @@ def test_a_killed_worker_a_signal_and_resume(poselens, drawn, tmp_path):
     refused = poselens(*words(drawn, out, "--json"))
     assert (refused.code, refused.facts["error"]["code"]) == (2, "RUN-001")
     assert "2 runs of this sweep are not finished" in refused.err
-    # SIGTERM to the sweep alone, and the second time through
     process = started(*words(drawn, out, "--resume"))
-    wait_for(process, out / "worker-1.log")
-    while not workers(process):
+    logged = out / "worker-1.log"
+    before = logged.read_text().count("-- seed")
+    while logged.read_text().count("-- seed") == before:
+        assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "Traceback" not in err
+    (worker,) = workers(process)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 30
+    while running(worker):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     done = poselens(*words(drawn, out, "--resume", "--jobs", "2", "--score", "test", "--json"))
     assert done.code == 0
     assert [run["outcome"] for run in done.facts["runs"]] == ["complete", "complete"]
     for run in runs:
         epochs = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        assert [row["epoch"] for row in epochs if row["split"] == "train"] == list(range(1, 41))
+        assert [row["epoch"] for row in epochs if row["split"] == "train"] == list(range(1, 31))
 
     table = poselens("compare", out, "--out", tmp_path / "table.md", "--json")
     assert table.code == 0
@@ -104,23 +116,10 @@ def test_a_killed_worker_a_signal_and_resume(poselens, drawn, tmp_path):
         ).facts["top1"]
         assert row["top1"]["each"][str(seed)] == alone
     text = (tmp_path / "table.md").read_text()
-    assert "last of 40 epochs, trained on train" in text
+    assert "last of 30 epochs, trained on train" in text
     assert table.facts["data"]["fingerprint"] in text
     shown = poselens("compare", out)
     assert shown.out == text
-
-
-def test_the_orphans_of_a_killed_sweep_save_and_end(drawn, tmp_path):
-    out = tmp_path / "sweep"
-    process = started(*words(drawn, out, "--set", "training.epochs=4000"))
-    wait_for(process, out / "seed=0" / "state.safetensors")
-    (worker,) = workers(process)
-    process.kill()
-    process.communicate()
-    end = time.monotonic() + 30
-    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_words_that_cannot_be_read(poselens, drawn, tmp_path):

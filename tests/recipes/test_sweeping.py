@@ -89,18 +89,35 @@ def test_a_run_of_a_sweep_is_the_run_alone(swept, tiny_folder, tmp_path):
     assert (judged.scores[0].logits == read_scores(swept_run / "scores_test.npz").logits).all()
 
 
-def test_complete_runs_are_kept_and_axes_may_grow(swept, tiny_folder):
+def test_complete_runs_are_kept_axes_grow_and_a_run_that_fails_stops_no_other(swept, tiny_folder):
     out, _, _ = swept
     before = {path: path.stat().st_mtime_ns for path in out.glob("*seed=[01]/weights.safetensors")}
     assert len(before) == 4
-    axes = ("training.seed=0,2", "input.stream=joint")
+    (out / "stream=joint_seed=2").mkdir()
+    (out / "stream=joint_seed=2" / "notes.txt").write_text("in the way")
+    told: list[Standing] = []
+    axes = ("training.seed=0,2,3", "input.stream=joint")
     asked = sweep(tiny_folder, out, *axes, settings=("training.lr=0.02",))
-    result = run_sweep(SECTION, asked, told=quiet)
-    assert result.exit_code == 0
+    result = run_sweep(SECTION, asked, told=told.append)
+    assert result.exit_code == 1
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    assert result.facts["axes"]["training.seed"] == [0, 1, 2]
-    assert len(result.facts["runs"]) == 5
-    assert not (out / "stream=joint_seed=2" / "scores_test.npz").exists()
+    assert result.facts["axes"] == {
+        "input.stream": ["joint", "bone"],
+        "training.seed": [0, 1, 2, 3],
+    }
+    assert [run["outcome"] for run in result.facts["runs"]] == [
+        *["complete"] * 4,
+        "failed",
+        "complete",
+    ]
+    broken = result.facts["runs"][4]
+    assert (broken["folder"], broken["error"]["code"]) == ("stream=joint_seed=2", "RUN-001")
+    assert not (out / "stream=joint_seed=3" / "scores_test.npz").exists()
+    lines = [line for standing in told for line in standing.ended]
+    told_of = [
+        line for line in lines if line.startswith("stream=joint_seed=2: failed: RUN-001 the")
+    ]
+    assert len(told_of) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,17 +149,17 @@ def test_folders_that_are_no_sweep(tiny_folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tiny_folder, tmp_path):
-    told: list[Standing] = []
-    asked = sweep(tiny_folder, tmp_path / "sweep", "training.lr=1e30,0.02")
-    result = run_sweep(SECTION, asked, told=told.append)
-    assert result.exit_code == 1
-    broken, sound = result.facts["runs"]
-    assert (broken["outcome"], sound["outcome"]) == ("failed", "complete")
-    assert broken["error"]["code"] in ("NUM-001", "NUM-002", "EVAL-005")
-    lines = [line for standing in told for line in standing.ended]
-    assert lines[0].startswith(f"lr=1e30: failed: {broken['error']['code']} ")
-    with pytest.raises(UsageError, match="1 runs of this sweep are not finished, the first lr=1e3"):
+def test_stopped_runs_need_resume(tiny_folder, tmp_path):
+    run = tmp_path / "sweep" / "seed=1"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("{}")
+    about = {
+        "format": 1, "branch": "skeleton", "recipe": "tiny-test", "data": "", "protocol": "p",
+        "settings": [], "axes": {"training.seed": []}, "runs": [],
+    }  # fmt: skip
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(about))
+    asked = sweep(tiny_folder, tmp_path / "sweep", "training.seed=0,1")
+    with pytest.raises(UsageError, match="1 runs of this sweep are not finished, the first seed=1"):
         run_sweep(SECTION, asked, told=quiet)
 
 

@@ -104,6 +104,15 @@ class Record:
         write_json(self.path, self.facts())
 
 
+def kept_order(sweep: Sweep) -> list[Axis]:
+    """Return the axes in the order of the sweep that the folder holds; names follow it."""
+    path = sweep.request.out / SWEEP_FILE
+    order = list(read_sweep(path)["axes"]) if path.exists() else []
+    return sorted(
+        sweep.axes, key=lambda axis: order.index(axis.key) if axis.key in order else len(order)
+    )
+
+
 def opened(sweep: Sweep, wanted: Sequence[Combination]) -> tuple[Record, list[Combination]]:
     """Make the sweep's folder, or go on with the one that is there.
 

@@ -14,7 +14,7 @@ from typing import Any
 from poselens.errors import EnvironmentFault
 from poselens.recipes.combinations import Combination, Section, combinations
 from poselens.recipes.scoring import require_part
-from poselens.recipes.sweep_file import Record, Sweep, opened
+from poselens.recipes.sweep_file import Record, Sweep, kept_order, opened
 from poselens.recipes.workers import Ended, Place, Task, work
 from poselens.training.claim import RUN_FILE
 from poselens.training.journal import read_rows
@@ -70,6 +70,7 @@ def run_sweep(section: Section, sweep: Sweep, *, told: Callable[[Standing], None
     """
     if sweep.score is not None:
         require_part(sweep.score)
+    sweep = replace(sweep, axes=kept_order(sweep))
     wanted = combinations(section, sweep.axes, sweep.settings)
     record, wanted = opened(sweep, wanted)
     record.write()
