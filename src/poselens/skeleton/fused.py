@@ -50,8 +50,9 @@ def relate(
     r"""Return what topologies are mixed from: relations of joints, the learned topology, and 1.
 
     Term q of subset k is :math:`\tanh(a_{i,kq} - b_{j,kq})` for q < r, then the learned
-    topology, then 1; s is filled up with zeros to a multiple of eight, which matrix units want.
-    The pair (i, j) is at place ``i * pitch(v) + j``; other places are zero.
+    topology, then 1; the pair (i, j) is at place ``i * v + j``. On a GPU s is filled up with zeros
+    to a multiple of eight, which matrix units want, and so are the rows i, to ``pitch(v)``;
+    :func:`aligned` and :func:`squares` know both.
 
     Args:
         pairs: For each joint the receiving a, subset by subset, then the sending b.
@@ -63,10 +64,8 @@ def relate(
         return related
     receive, send = pairs.transpose(1, 2).unflatten(1, (2, 3, relations)).unbind(1)  # type: ignore[no-untyped-call]
     relation = torch.tanh(receive.unsqueeze(-1) - send.unsqueeze(-2))
-    learned = topology[:, None].to(relation.dtype).expand(len(pairs), -1, -1, -1, -1)
-    terms = torch.cat([relation, learned, torch.ones_like(learned)], dim=2)
-    wide = F.pad(terms, (0, pitch(joints) - joints)).flatten(3)
-    return F.pad(wide, (0, -wide.shape[3] % _ALIGNED, 0, -wide.shape[2] % _ALIGNED))
+    learned = topology[:, None].to(relation.dtype).expand(pairs.shape[0], -1, -1, -1, -1)
+    return torch.cat([relation, learned, torch.ones_like(learned)], dim=2).flatten(3)
 
 
 def pitch(joints: int) -> int:
@@ -74,26 +73,27 @@ def pitch(joints: int) -> int:
     return joints + -joints % 4
 
 
-def aligned(weights: Float[Tensor, "3 c r"]) -> Float[Tensor, "3 c s"]:
-    """Fill up with zeros to a multiple of eight."""
-    return F.pad(weights, (0, -weights.shape[-1] % _ALIGNED))
+def aligned(weights: Float[Tensor, "3 c r"], terms: Float[Tensor, "p 3 s w"]) -> Tensor:
+    """Fill weights up with zeros to as many as there are terms."""
+    return F.pad(weights, (0, terms.shape[2] - weights.shape[2]))
 
 
 def squares(wide: Float[Tensor, "... w"], joints: int) -> Float[Tensor, "... v v"]:
     """Return topologies without what is stored beside them."""
-    return wide[..., : joints * pitch(joints)].unflatten(-1, (joints, pitch(joints)))[..., :joints]  # type: ignore[no-any-return, no-untyped-call]
+    row = joints if wide.shape[-1] == joints**2 else pitch(joints)
+    return wide[..., : joints * row].unflatten(-1, (joints, row))[..., :joints]  # type: ignore[no-any-return, no-untyped-call]
 
 
 def aggregate(
     messages: Float[Tensor, "p c 3 v t"],
     bias: Float[Tensor, "c 3"],
-    weights: Float[Tensor, "3 c s"],
+    weights: Float[Tensor, "3 c r"],
     terms: Float[Tensor, "p 3 s w"],
 ) -> Float[Tensor, "p c v t"]:
     r"""Gather messages along topologies that are refined per channel and person.
 
     .. math::
-        R_{p,k,c} = \sum_s w_{k,c,s}\, a_{p,k,s}, \qquad
+        R_{p,k,c} = \sum_q w_{k,c,q}\, a_{p,k,q}, \qquad
         z_{p,c,i} = \sum_{k,j} R_{p,k,c,ij}\, (m_{p,c,k,j} + b_{c,k})
 
     The topologies R, by far the largest tensor of a block, are formed twice on a GPU, once in
@@ -107,7 +107,10 @@ def aggregate(
     """
     if quick(messages) and messages.shape[3] <= _largest_tile():
         gathered: Tensor = _Aggregate.apply(  # type: ignore[no-untyped-call]
-            messages, bias, weights.to(messages.dtype), terms.to(messages.dtype)
+            messages,
+            bias,
+            aligned(weights, terms).to(messages.dtype),
+            terms.to(messages.dtype),
         )
         return gathered
     topologies = squares(weights @ terms, messages.shape[3])
