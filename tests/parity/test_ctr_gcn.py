@@ -134,7 +134,7 @@ def test_temporal_part_keeps_channels_and_joints_and_strides_time(stride, frames
 
 
 def looped_look(seen, kernels, stride):
-    """Two dilated convolutions, a maximum, and what passes; seen is (p, c, v, t), nothing outside."""
+    """Two dilated convolutions, a maximum, and what passes; seen is (p, c, v, t)."""
     people, channels, joints, frames = seen.shape
     q = channels // 4
     out = torch.zeros(people, channels, joints, -(-frames // stride), dtype=seen.dtype)

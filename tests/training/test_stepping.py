@@ -9,7 +9,6 @@ from poselens.training.objectives import Losses, cross_entropy
 from poselens.training.optim import build_optimizer, set_learning_rate
 from poselens.training.stepping import EagerStep, ReplayedStep
 
-
 without_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 

@@ -103,7 +103,7 @@ class TopologyRefinement(nn.Module):
             counted: See the head of this file.
         """
         terms = self.relate(summary)
-        messages = fused.pointwise(feature, self.transform).unflatten(1, (-1, SUBSETS))  # type: ignore[no-untyped-call]
+        messages = torch.unflatten(fused.pointwise(feature, self.transform), 1, (-1, SUBSETS))
         gathered = fused.aggregate(messages, self.transform_bias, self.mixture(), terms)
         if self.shortcut is not None:
             beside = self.shortcut(beside, counted)

@@ -52,8 +52,8 @@ def from_published(
     """Return weights for ``network`` out of a published checkpoint; the network is left alone.
 
     Every published weight has its place, but for a bias that goes into a running mean: with
-    ``present`` all true, the logits are those of the published network. A classifier of other classes is left out, and the
-    network's own stands in the result.
+    ``present`` all true, the logits are those of the published network. A classifier of other
+    classes is left out, and the network's own stands in the result.
 
     Args:
         tensors: Values under the published names, with or without ``module.`` before them.
