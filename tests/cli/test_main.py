@@ -23,8 +23,8 @@ from poselens.errors import (
 
 SRC = str(Path(__file__).parents[2] / "src")
 COMMANDS = (
-    "data", "train", "fuse", "evaluate", "report", "predict", "run", "cost", "weights", "doctor",
-    "demo",
+    "data", "train", "fuse", "evaluate", "compare", "report", "predict", "run", "cost", "weights",
+    "doctor", "demo", "contrast",
 )  # fmt: skip
 
 

@@ -146,6 +146,17 @@ def test_nw_ucla(tmp_path: Path) -> None:
     assert part["train"] == {("1", "1"), ("1", "2"), ("10", "1"), ("10", "2")}
     assert part["val"] == {("6", "1"), ("6", "2"), ("9", "1"), ("9", "2")}
     assert part["test"] == {(subject, "3") for subject in ("1", "6", "9", "10")}
+    for fold, train, test in (("nw-ucla-1to2", "1", "2"), ("nw-ucla-2to1", "2", "1")):
+        split = folder.parts(fold)
+        views = folder.column("view")
+        assert set(split[views == "3"]) == {""}
+        assert set(split[views == test]) == {"test"}
+        assert {(folder.record(i).subject, split[i]) for i in np.flatnonzero(views == train)} == {
+            ("1", "train"),
+            ("10", "train"),
+            ("6", "val"),
+            ("9", "val"),
+        }
     last = folder.index_of("a12_s01_e05_v01")
     assert folder.info.classes[folder.labels[last]] == "carry"
     skeleton = folder.skeleton(last, "metres")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from poselens.data.bandai2 import import_bandai2
 from poselens.data.folder import open_folder
 from poselens.data.nw_ucla import import_nw_ucla
 from poselens.data.utd_mhad import import_utd_mhad
@@ -43,6 +44,12 @@ def test_nw_ucla(shared: Path, tmp_path: Path) -> None:
     val = folder.indices("nw-ucla", "val")
     assert len(val) == 183
     assert np.bincount(folder.labels[val], minlength=10).min() == 15
+    for fold, (train, val, test) in {
+        "nw-ucla-1to2": (426, 90, 504),
+        "nw-ucla-2to1": (411, 93, 516),
+    }.items():
+        size = {part: len(folder.indices(fold, part)) for part in ("train", "val", "test")}
+        assert size == {"train": train, "val": val, "test": test}
     assert dict(zip(*np.unique(folder.column("view"), return_counts=True), strict=True)) == {
         "1": 516, "2": 504, "3": 464,
     }  # fmt: skip
@@ -51,3 +58,23 @@ def test_nw_ucla(shared: Path, tmp_path: Path) -> None:
     assert (len(lengths), min(lengths), max(lengths), sum(lengths)) == (1_484, 1, 201, 58_534)
     missing = sum(int(np.isnan(s.positions).all(-1).sum()) for s in found if s is not None)
     assert missing == 12
+
+
+def test_bandai2(shared: Path, tmp_path: Path) -> None:
+    report = import_bandai2(shared / "data/bandai2", tmp_path / "out")
+    assert (report.imported, report.skipped) == (2_902, [])
+    folder = open_folder(tmp_path / "out")
+    size = {part: len(folder.indices("bandai2", part)) for part in ("train", "val", "test")}
+    assert size == {"train": 1_741, "val": 362, "test": 659}
+    for part in size:
+        counts = np.bincount(folder.labels[folder.indices("bandai2", part)], minlength=70)
+        assert counts.min() >= 2
+    frames = heights = 0
+    for i in range(len(folder)):
+        skeleton = folder.skeleton(i, "metres")
+        assert skeleton is not None
+        assert skeleton.coverage == 1
+        frames += skeleton.frames
+        heights += float(skeleton.positions[0, 0, 5, 1])
+    assert frames == 384_931
+    assert 1.0 < heights / len(folder) < 1.5

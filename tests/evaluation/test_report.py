@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from poselens.errors import EnvironmentFault
+from poselens.evaluation.contrasted import ContrastHistory
 from poselens.evaluation.intervals import Difference, Interval
 from poselens.evaluation.report import (
     ConfusedPair,
@@ -143,3 +144,30 @@ def test_the_report_is_written_whole_or_not_at_all(tmp_path, one_stream):
     assert path.read_text(encoding="utf-8") == render_report(one_stream)
     with pytest.raises(EnvironmentFault):
         write_report(tmp_path / "missing" / "report.html", one_stream)
+
+
+def contrasted(stream, classes):
+    size = len(classes)
+    similarity = np.random.default_rng(size).uniform(-1, 1, (2, size, size))
+    taken = {"class-aware": 10 * np.ones((2, size, size), np.int64)}
+    return ContrastHistory(stream, classes, [1, 2], similarity, taken)
+
+
+def test_what_streams_were_contrasted_with_is_shown_for_each(five_streams):
+    classes = five_streams.fused.evaluation.classes
+    streams = [contrasted(name, classes) for name in ("joint", "bone")]
+    streams[0].taken["class-aware"][1, 0] = 0
+    page = render_report(replace(five_streams, contrasted=streams))
+    reader = parsed(page)
+    tags = [tag for tag, _ in reader.seen]
+    assert tags.count("svg") == 3 + 2
+    text = " ".join(reader.text)
+    assert text.count("What each class was contrasted with") == 1
+    assert text.count("The three classes each class was contrasted with most") == 2
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_without_contrast_there_is_no_such_section(five_streams, one_stream):
+    for report in (five_streams, one_stream):
+        assert "contrasted with" not in render_report(report)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from poselens.contrast.record import write_contrasted
+from poselens.contrast.tally import Contrasted
 from poselens.data.csv_clips import import_csv
 from poselens.data.folder import open_folder
 from poselens.data.video import read_frames
@@ -58,6 +60,20 @@ def test_a_report_holds_every_stream_its_curves_and_costs(judged, drawn, asked, 
     assert list(data.notes) == ["mine"]
     assert data.facts == {"seeds": "0, 0"}
     assert data.hardware.endswith("threads")
+
+
+def test_what_was_contrasted_comes_from_the_runs(judged, drawn, asked, tmp_path):
+    joint = tmp_path / "joint"
+    joint.mkdir()
+    table = np.arange(16 * 16).reshape(16, 16)
+    write_contrasted(joint, 3, Contrasted({"class-aware": table}, table / 256, table))
+    for runs in ([drawn.rgb, joint], [drawn.rgb, drawn.joint], []):
+        make_report(tmp_path / "page", *judged, runs=runs, commands=[])
+    with_contrast, without, gone = asked
+    (history,) = with_contrast.contrasted
+    assert (history.stream, list(history.epochs)) == ("joint", [3])
+    np.testing.assert_array_equal(history.taken["class-aware"][0], table)
+    assert (without.contrasted, gone.contrasted) == ([], [])
 
 
 def test_confusions_are_shown_in_frames(judged, asked, tmp_path):

@@ -13,6 +13,8 @@ from typing import cast
 
 import typer
 
+from poselens.cli.compare import compare
+from poselens.cli.contrast import contrast
 from poselens.cli.cost import cost
 from poselens.cli.data import app as data
 from poselens.cli.demo import demo
@@ -39,7 +41,9 @@ app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("report")(report)
+app.command("contrast")(contrast)
 app.command("predict")(predict)
 app.command("run")(run)
 app.command("cost")(cost)

@@ -26,6 +26,7 @@ class Format(StrEnum):
 
     UTD_MHAD = "utd-mhad"
     NW_UCLA = "nw-ucla"
+    BANDAI2 = "bandai2"
     FOLDER = "folder"
     CSV = "csv"
 
@@ -42,11 +43,12 @@ def import_(
     A published data set, a folder of videos per class, or a CSV. Exit code 1 when more than 1 % of
     the clips were left out as damaged.
     """
-    from poselens.data import class_folders, csv_clips, nw_ucla, utd_mhad
+    from poselens.data import bandai2, class_folders, csv_clips, nw_ucla, utd_mhad
 
     importers = {
         Format.UTD_MHAD: utd_mhad.import_utd_mhad,
         Format.NW_UCLA: nw_ucla.import_nw_ucla,
+        Format.BANDAI2: bandai2.import_bandai2,
         Format.FOLDER: class_folders.import_class_folders,
         Format.CSV: csv_clips.import_csv,
     }

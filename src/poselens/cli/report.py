@@ -15,7 +15,8 @@ def report(
     protocol: Annotated[str, typer.Option(help="Split of the data set.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", help="Runs of the bundle, for their curves.")
+        list[Path] | None,
+        typer.Option("--run", help="Runs of the bundle, for their curves and contrast."),
     ] = None,
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     device: Device = "auto",
@@ -23,7 +24,8 @@ def report(
 ) -> int:
     """Write one HTML page about a bundle.
 
-    It shows results, curves, confusions, costs and the commands that made it.
+    It shows results, curves, confusions, costs, what the contrast of skeleton streams did, and
+    the commands that made it.
     """
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
@@ -38,7 +40,9 @@ def report(
     bundle = load_bundle(model, device=choose_device(device))
     with bar("scoring", None) as told:
         result = evaluate_bundle(bundle, data, protocol, part, told=told)
-    order = _in_order(runs or [], [trained.stream.name for trained in bundle.streams])
+    # a run given as a bundle of one stream has its own curves
+    given = [model] if not runs and (model / "run.json").is_file() else runs or []
+    order = _in_order(given, [trained.stream.name for trained in bundle.streams])
     if runs and not order:
         tell("the runs are not those of the bundle: the curves are left out")
     command = ["poselens", "report", str(model), str(folder), "--protocol", protocol]

@@ -17,6 +17,8 @@ CLASSES = (
     "stand-up", "donning", "doffing", "throw", "carry",
 )  # fmt: skip
 PROTOCOL = "nw-ucla"
+FOLDS = {"nw-ucla-1to2": ("1", "2"), "nw-ucla-2to1": ("2", "1")}
+"""Protocols without view 3: the view that trains, and the one that tests."""
 VAL_SUBJECTS = ("6", "9")
 _NAME = re.compile(r"a([0-9]{2})_s([0-9]{2})_e([0-9]{2})_v0([123])")
 
@@ -29,6 +31,10 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
     with the fewest clips, so that training loses least. Their clips of view 3 stay in test, as the
     protocol is across views, not subjects. Clips of one performance share their ``source`` across
     views. The clip of a single frame is kept. A mirrored clip keeps its class.
+
+    Protocols ``nw-ucla-1to2`` and ``nw-ucla-2to1``: view 1 trains and view 2 tests, and the other
+    way round; view 3 is in no part. Settings are chosen on these two folds, across views as the
+    protocol itself is, without a look at view 3. Subjects 6 and 9 of the train view are validation.
 
     Departure: published results select on view 3; here nothing is selected on it.
 
@@ -50,7 +56,16 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
                 "validation), test view 3",
                 group="view",
                 chance=1 / len(CLASSES),
-            )
+            ),
+            **{
+                name: ProtocolInfo(
+                    description=f"for choosing settings: train view {train} (of it subjects 6 and "
+                    f"9 validation), test view {test}; view 3 in no part",
+                    group="view",
+                    chance=1 / len(CLASSES),
+                )
+                for name, (train, test) in FOLDS.items()
+            },
         },
         mirror="same",
         source="Northwestern-UCLA Multiview Action 3D; Wang et al., CVPR 2014",
@@ -63,17 +78,21 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
             except PoselensError as fault:
                 report.skip_fault(fault, path)
                 continue
-            writer.add(record, {PROTOCOL: _part(record)}, {"metres": joints_metres[None]})
+            writer.add(record, _parts(record), {"metres": joints_metres[None]})
             report.imported += 1
         require_clips(report.imported, src, report)
         report.write(writer.staging)
     return report
 
 
-def _part(record: ClipRecord) -> Part:
-    if record.view == "3":
-        return "test"
-    return "val" if record.subject in VAL_SUBJECTS else "train"
+def _parts(record: ClipRecord) -> dict[str, Part]:
+    """Return the clip's part by protocol."""
+    seen: Part = "val" if record.subject in VAL_SUBJECTS else "train"
+    parts: dict[str, Part] = {PROTOCOL: "test" if record.view == "3" else seen}
+    for name, (train, test) in FOLDS.items():
+        if record.view in (train, test):
+            parts[name] = seen if record.view == train else "test"
+    return parts
 
 
 def _read_clip(

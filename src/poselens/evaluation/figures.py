@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import matplotlib as mpl
@@ -34,7 +35,7 @@ _VARIABLES = {
     WRONG: "var(--wrong)",
     **{colour: f"var(--s{index})" for index, colour in enumerate(STREAM_COLOURS)},
 }
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: smaller, selectable, in the page's own font
     "text.parse_math": False,  # a class may be called "$5"
     "figure.facecolor": "none",
@@ -108,8 +109,8 @@ def confusion_figure(evaluation: Evaluation) -> str:
     size = len(order)
     cell = min(0.34, 8.0 / size)
     font = 8.5 if cell > 0.15 else max(3.0, cell * 55)
-    margin = _widest(names, font) + 0.4
-    with mpl.rc_context(_STYLE):
+    margin = widest(names, font) + 0.4
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(size * cell + margin + 0.2, size * cell + margin + 0.1))
         axes = figure.add_axes(
             (
@@ -144,7 +145,7 @@ def confusion_figure(evaluation: Evaluation) -> str:
         axes.set_ylabel("true class")
         axes.yaxis.set_label_coords(-(margin - 0.12) / (size * cell), 0.5)
         axes.xaxis.set_label_coords(0.5, -(margin - 0.12) / (size * cell))
-        return _svg(figure, "confusion", f"Confusion matrix of {evaluation.stream}")
+        return as_svg(figure, "confusion", f"Confusion matrix of {evaluation.stream}")
 
 
 def _grid_cells(axes: Axes, size: int) -> None:
@@ -166,10 +167,10 @@ def recall_figure(best: Evaluation, streams: Sequence[Evaluation], colour: str =
     shown.sort(key=lambda index: best.per_class[index].recall)
     names = [shorten(best.classes[index]) for index in shown]
     places = np.arange(len(shown))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         height = 0.25 * len(shown)
         figure = Figure(figsize=(WIDTH, height + 0.5))
-        left = _widest(names, 9.0) + 0.12
+        left = widest(names, 9.0) + 0.12
         axes = figure.add_axes(
             (
                 left / WIDTH,
@@ -201,7 +202,7 @@ def recall_figure(best: Evaluation, streams: Sequence[Evaluation], colour: str =
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(axis="x")
         axes.spines["bottom"].set_visible(False)
-        return _svg(figure, "recall", "Recall of each class")
+        return as_svg(figure, "recall", "Recall of each class")
 
 
 def curves_figure(
@@ -216,7 +217,7 @@ def curves_figure(
     """
     shown = {stream: rows for stream, rows in histories.items() if rows}
     columns = max(len(shown), 1)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9))
         figure.subplots_adjust(
             left=0.055, right=0.995, top=0.935, bottom=0.12, wspace=0.14, hspace=0.12
@@ -240,7 +241,7 @@ def curves_figure(
             axes.yaxis.set_label_coords(-0.4 / axes.get_position().width / WIDTH, 0.5)
         grid[0, 0].set_ylim(bottom=0)
         grid[1, 0].set_ylim(0, 103)
-        return _svg(figure, "curves", "Loss and accuracy over epochs")
+        return as_svg(figure, "curves", "Loss and accuracy over epochs")
 
 
 def _draw_curves(axes: Axes, rows: Iterable[Mapping[str, Any]], key: str, colour: str) -> None:
@@ -264,7 +265,7 @@ def _draw_curves(axes: Axes, rows: Iterable[Mapping[str, Any]], key: str, colour
             )
 
 
-def _widest(names: Iterable[str], size: float) -> float:
+def widest(names: Iterable[str], size: float) -> float:
     """Return the width of the widest name, in inches."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -272,10 +273,10 @@ def _widest(names: Iterable[str], size: float) -> float:
     return max(float(path.get_extents().width) for path in paths) / 72
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def as_svg(figure: Figure, name: str, title: str) -> str:
     """Return the figure as an inline ``<svg>`` with the page's colours and ids of its own."""
     buffer = io.StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         # the browser has the glyphs that matplotlib's own font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasSVG(figure)
@@ -290,3 +291,14 @@ def _svg(figure: Figure, name: str, title: str) -> str:
         drawn = drawn.replace(stand_in, variable)
     width = round(figure.get_figwidth() * 96)
     return drawn.replace("<svg ", f'<svg role="img" style="max-width:{width}px" ', 1)
+
+
+def standalone(svg: str) -> str:
+    """Return a figure as a file of its own: the page's light colours, on white."""
+    style = resources.files("poselens.evaluation").joinpath("templates/report.css")
+    light = style.read_text(encoding="utf-8").partition("@media")[0]
+    for name, colour in re.findall(r"--([\w-]+):\s*(#[0-9a-f]{6})", light):
+        svg = svg.replace(f"var(--{name})", colour)
+    head, _, drawn = svg.partition(">")
+    head = re.sub(r' style="max-width:[^"]*"', "", head)
+    return f'{head}>\n<rect width="100%" height="100%" fill="#ffffff"/>{drawn}'

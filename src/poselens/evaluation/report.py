@@ -15,6 +15,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from poselens.checkpoint import write_bytes
+from poselens.evaluation.contrast_figure import contrast_figure
+from poselens.evaluation.contrasted import ContrastHistory, Rival, rivals
 from poselens.evaluation.figures import (
     ACCENT,
     confusion_figure,
@@ -115,6 +117,7 @@ class ReportData:
         fusion: Weights and temperatures.
         gain: Fused against the best single stream, on the same clips.
         pairs: Most confused pairs (:func:`most_confused` names them).
+        contrasted: What each stream that was trained with contrast was contrasted with.
         costs: One row per stream.
         notes: Clips skipped and other things a reader must know.
         commands: The commands that made these numbers.
@@ -132,6 +135,7 @@ class ReportData:
     fusion: FusionWeights | None = None
     gain: Difference | None = None
     pairs: Sequence[ConfusedPair] = ()
+    contrasted: Sequence[ContrastHistory] = ()
     costs: Sequence[CostRow] = ()
     notes: Sequence[str] = ()
     commands: Sequence[str] = ()
@@ -197,6 +201,7 @@ def render_report(report: ReportData) -> str:
         ),
         curves=_curves(report),
         taken_for=_taken_for(report),
+        contrasts=_contrasts(report),
     )
 
 
@@ -300,6 +305,16 @@ def _taken_for(report: ReportData) -> list[list[tuple[str, int, int]]]:
             rows.append((judged.stream, count, int(row.sum())))
         table.append(rows)
     return table
+
+
+def _contrasts(
+    report: ReportData,
+) -> list[tuple[ContrastHistory, Markup, dict[str, list[Rival]]]]:
+    """Return figure and table of what each stream was contrasted with."""
+    return [
+        (history, Markup(contrast_figure(history, f"contrast{place}")), rivals(history))
+        for place, history in enumerate(report.contrasted)
+    ]
 
 
 def _picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -15,6 +15,7 @@ from poselens.clips.stream import RgbInput, RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
 from poselens.errors import InputError
+from poselens.evaluation.contrasted import ContrastHistory
 from poselens.evaluation.cost import count_macs
 from poselens.evaluation.intervals import paired_difference
 from poselens.evaluation.report import (
@@ -27,6 +28,7 @@ from poselens.evaluation.report import (
     write_report,
 )
 from poselens.pose.layouts import get_layout
+from poselens.recipes.contrasting import contrast_history
 from poselens.recipes.evaluating import Result
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.streams import TrainedStream
@@ -54,10 +56,13 @@ def make_report(
         bundle: What was evaluated.
         folder: The data set.
         result: How the bundle does.
-        runs: The run folders, in the order of the bundle's streams, for the training curves; empty
-            where they are gone.
+        runs: The run folders, in the order of the bundle's streams, for the training curves and
+            what was contrasted; empty where they are gone.
         commands: What was typed, for whoever wants the numbers again.
         notes: Further things a reader must know.
+
+    Raises:
+        CheckpointError: ``CKPT-017`` for a damaged record of contrast.
     """
     fused = len(bundle.streams) > 1
     told = [f"{clip}: {reason}" for clip, reason in result.skipped.items()]
@@ -88,12 +93,22 @@ def make_report(
         fusion=bundle.fusion if fused else None,
         gain=gain,
         pairs=_pairs(folder, result),
+        contrasted=_contrasted(bundle, runs),
         costs=[_cost(trained) for trained in bundle.streams],
         notes=[*notes, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
     )
     write_report(path, data)
+
+
+def _contrasted(bundle: Bundle, runs: Sequence[Path]) -> list[ContrastHistory]:
+    """Return what each stream that was trained with contrast was contrasted with."""
+    found = [
+        contrast_history(run, trained.stream.name, bundle.classes)
+        for run, trained in zip(runs, bundle.streams, strict=False)
+    ]
+    return [history for history in found if history is not None]
 
 
 def _hardware(device: torch.device) -> str:

@@ -38,8 +38,20 @@ def load_run(folder: Path, *, device: torch.device) -> TrainedStream:
     """Read the stream of a finished run.
 
     Raises:
+        CheckpointError: As :func:`read_facts` and :func:`load_stream`.
+    """
+    facts = read_facts(folder)
+    return load_stream(
+        facts, folder / "weights.safetensors", device=device, file=folder / "run.json"
+    )
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read the ``run.json`` of a finished run.
+
+    Raises:
         CheckpointError: ``CKPT-001`` no such folder, ``CKPT-014`` a folder that is no finished
-            run; else as :func:`load_stream`.
+            run, ``CKPT-002`` damaged.
     """
     if not folder.is_dir():
         raise CheckpointError(
@@ -53,10 +65,7 @@ def load_run(folder: Path, *, device: torch.device) -> TrainedStream:
             file=folder,
             mend="finish it with --resume" if state else "give a folder made by train or fuse",
         )
-    facts = read_json(folder / "run.json")
-    return load_stream(
-        facts, folder / "weights.safetensors", device=device, file=folder / "run.json"
-    )
+    return read_json(folder / "run.json")
 
 
 def load_stream(
