@@ -29,6 +29,13 @@ def test_what_was_written_comes_back_by_epoch(tmp_path):
             np.testing.assert_array_equal(counts, written[epoch].taken[name])
 
 
+def test_an_epoch_done_again_is_written_again(tmp_path):
+    write_contrasted(tmp_path, 1, contrasted(4, samplers=("hard",)))
+    write_contrasted(tmp_path, 1, contrasted(4))
+    assert read_contrasted(tmp_path)[1].taken.keys() == {"class-aware", "random"}
+    assert len(list((tmp_path / "contrast").iterdir())) == 1
+
+
 def test_a_run_without_contrast_has_nothing(tmp_path):
     assert read_contrasted(tmp_path) == {}
 

@@ -5,6 +5,7 @@ import torch
 
 from poselens.errors import UsageError
 from poselens.pose.layouts import Layout, get_layout
+from poselens.skeleton import fused
 from poselens.skeleton.build import build_skeleton_network
 
 LAYOUT = get_layout("coco-17")
@@ -37,8 +38,9 @@ def test_graph_is_the_mean_over_channels_and_the_people_present():
     network = tiny(people=2).eval()
     joints = clips(2)
     joints[0, ..., 1] = torch.nan
-    _, relation, present = network._encode(joints, None)
+    _, terms, present = network._encode(joints, None)
     space = network.blocks[-1].space
+    relation = fused.squares(terms, 17).flatten(3)[:, :, : space.refine.shape[-1]]
     people = (space.refine @ relation + space.refine_bias).mean(dim=2).unflatten(-1, (17, 17))
     _, graph = network.forward_with_graph(joints)
     assert present.tolist() == [[True, False], [True, True], [True, True]]
@@ -49,7 +51,7 @@ def test_graph_is_the_mean_over_channels_and_the_people_present():
 def test_the_graph_gives_the_contrast_a_gradient_from_the_first_step():
     network = build_skeleton_network(layout=LAYOUT, num_classes=5, width=8, blocks=(1, 1))
     network.forward_with_graph(clips())[1].square().sum().backward()
-    gradient = network.blocks[-1].space.receive.weight.grad
+    gradient = network.blocks[-1].space.pair.weight.grad
     assert gradient.abs().max() > 0
 
 

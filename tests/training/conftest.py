@@ -93,12 +93,12 @@ def spoiled(tiny_folder: Path, tmp_path: Path) -> Callable[[str], Path]:
 SLOWED = """
 import time
 from poselens.cli import main
-from poselens.training import loop
-quick = loop.step
-def step(*arguments, **options):
+from poselens.training.stepping import EagerStep
+quick = EagerStep.__call__
+def slow(*arguments):
     time.sleep(0.1)
-    return quick(*arguments, **options)
-loop.step = step
+    return quick(*arguments)
+EagerStep.__call__ = slow
 main()
 """
 

@@ -1,145 +1,20 @@
 import os
 import signal
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
+from tiny_loop import batch, batches, equal, network, optimiser, plan, run, scores, weights
 
 from poselens.checkpoint import read_tensors, read_tensors_and_facts
 from poselens.errors import NumericFault
 from poselens.training.journal import read_rows
-from poselens.training.loop import STATE_FILE, Plan, fit, step
+from poselens.training.loop import STATE_FILE, fit
 from poselens.training.objectives import Losses, cross_entropy
 from poselens.training.state import Progress
-from poselens.types import Scores
 
 
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
-
-
-def optimiser(model):
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    for group in optimizer.param_groups:
-        group["lr_factor"] = 1.0
-    return optimizer
-
-
-def batch(key):
-    generator = torch.Generator().manual_seed(key)
-    label = torch.randint(0, 3, (6,), generator=generator)
-    return {
-        "inputs": (torch.randn(6, 4, generator=generator) + label[:, None],),
-        "label": label,
-        "id": [f"{key}-{row}" for row in range(6)],
-    }
-
-
-def batches(progress):
-    for position in range(progress.step, 4):
-        yield batch(10 * progress.epoch + position)
-
-
-def scores(right):
-    """Ten clips, of which ``right`` are recognised."""
-    labels = np.arange(10) % 2
-    logits = np.zeros((10, 2), np.float32)
-    logits[np.arange(10), np.where(np.arange(10) < right, labels, 1 - labels)] = 1
-    return Scores(logits, [str(row) for row in range(10)], labels, ["a", "b"], "test")
-
-
-def plan(folder, **changes):
-    facts = {
-        "folder": folder,
-        "title": "test",
-        "epochs": 3,
-        "steps": 4,
-        "rate": lambda progress: 0.1 / (1 + progress),
-        "amp": False,
-        "clip_norm": 1.0,
-        "select": "last",
-        "fingerprint": "f",
-    }
-    return Plan(**{**facts, **changes})
-
-
-def run(folder, *, given=batches, validate=None, resume=False, objective=None, **changes):
-    folder.mkdir(exist_ok=True)
-    model = network()
-    outcome = fit(
-        model,
-        objective or cross_entropy(),
-        optimiser(model),
-        batches=given,
-        validate=validate,
-        plan=plan(folder, **changes),
-        resume=resume,
-    )
-    return model, outcome
-
-
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_a_step_lowers_the_loss_and_clips_the_gradient():
-    model = network()
-    before = weights(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    losses = step(model, cross_entropy(), batch(0), optimizer, amp=False, clip_norm=0.01)
-    assert isinstance(losses, Losses)
-    moved = [(value - before[name]).flatten() for name, value in model.named_parameters()]
-    assert torch.cat(moved).norm().item() == pytest.approx(0.01, rel=1e-3)
-    first = step(model, cross_entropy(), batch(0), optimizer, amp=False, clip_norm=None)
-    for _ in range(30):
-        last = step(model, cross_entropy(), batch(0), optimizer, amp=False, clip_norm=None)
-    assert last.total < first.total
-
-
-class Broken(torch.autograd.Function):
-    """Finite forwards, NaN backwards."""
-
-    @staticmethod
-    def forward(_, value):
-        return value.clone()
-
-    @staticmethod
-    def backward(_, gradient):
-        return gradient * float("nan")
-
-
-def poisoned(kind):
-    def objective(model, given):
-        losses = cross_entropy()(model, given)
-        if kind == "gradient":
-            return Losses(Broken.apply(losses.total), losses.parts, losses.logits)
-        return Losses(losses.total * float(kind), losses.parts, losses.logits)
-
-    return objective
-
-
-@pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
-@pytest.mark.parametrize("clip_norm", [1.0, None])
-def test_a_step_that_is_not_finite_is_refused(kind, clip_norm):
-    model = network()
-    optimizer = optimiser(model)
-    step(model, cross_entropy(), batch(0), optimizer, amp=False, clip_norm=clip_norm)
-    before = {name: value.clone() for name, value in model.named_parameters()}
-    momenta = [slot["momentum_buffer"].clone() for slot in optimizer.state.values()]
-    told = r"clips 1-0, 1-1.*: the loss is .* and the gradient norm .* at lr 0.1.*refused.*lower"
-    with pytest.raises(NumericFault, match=told) as caught:
-        step(model, poisoned(kind), batch(1), optimizer, amp=False, clip_norm=clip_norm)
-    assert (caught.value.code, caught.value.exit_code) == ("NUM-001", 1)
-    assert equal(before, dict(model.named_parameters()))
-    kept = [slot["momentum_buffer"] for slot in optimizer.state.values()]
-    assert all(map(torch.equal, momenta, kept))
-    assert all(parameter.grad is None for parameter in model.parameters())
+def turned_nan(losses):
+    return Losses(losses.total * float("nan"), losses.parts, losses.logits)
 
 
 def test_a_run_that_becomes_nan_keeps_its_last_good_state(tmp_path):
@@ -147,7 +22,8 @@ def test_a_run_that_becomes_nan_keeps_its_last_good_state(tmp_path):
 
     def objective(model, given):
         seen.append(given["id"][0])
-        return (poisoned("nan") if len(seen) == 7 else cross_entropy())(model, given)
+        losses = cross_entropy()(model, given)
+        return turned_nan(losses) if len(seen) == 7 else losses
 
     with pytest.raises(NumericFault, match=r"NUM-001|the loss is nan"):
         run(tmp_path, objective=objective)
@@ -194,7 +70,7 @@ def test_a_stopped_run_resumes_bitwise(tmp_path, steps, number):
 def test_a_signal_during_validation_stops_there_and_validates_anew(tmp_path):
     calls = []
 
-    def validate(progress, stopped):
+    def validate(_network, progress, stopped):
         calls.append(progress.epoch)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -220,7 +96,7 @@ def test_a_signal_during_validation_stops_there_and_validates_anew(tmp_path):
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_the_state_is_that_of_the_last_epoch(tmp_path):
-    def validate(progress, _stopped):
+    def validate(_network, progress, _stopped):
         if progress.epoch == 1:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
@@ -240,7 +116,7 @@ def test_best_keeps_the_earlier_of_equals_also_when_resumed(tmp_path, stop_at):
     """Validation goes 0.4, 0.8, 0.8, 0.6: the second epoch is kept."""
     reached = {}
 
-    def validate(progress, _stopped):
+    def validate(_network, progress, _stopped):
         return scores([4, 8, 8, 6][progress.epoch])
 
     def given(progress):
@@ -269,7 +145,7 @@ def test_best_keeps_the_earlier_of_equals_also_when_resumed(tmp_path, stop_at):
 
 
 def test_the_last_epoch_is_kept_by_default(tmp_path):
-    model, outcome = run(tmp_path, validate=lambda p, _: scores(9 - p.epoch))
+    model, outcome = run(tmp_path, validate=lambda _network, p, _: scores(9 - p.epoch))
     assert equal(outcome.weights, weights(model))
     assert outcome.progress.best_epoch == 1
 
@@ -304,6 +180,7 @@ def test_rates_follow_the_position_and_rows_the_epoch(tmp_path):
         optimizers[0],
         batches=batches,
         validate=None,
+        observe=lambda _: None,
         plan=plan(tmp_path, rate=lambda progress: progress, epochs=2, clip_norm=None),
         resume=False,
     )
@@ -324,6 +201,83 @@ def test_an_epoch_of_nothing_readable_is_no_division_by_zero(tmp_path):
     assert outcome.progress.epoch == 3
     row = read_rows(tmp_path / "log.jsonl")[0]
     assert (row["clips"], row["loss"], row["top1"]) == (0, 0, 0)
+
+
+def test_the_next_batch_is_made_while_a_step_is_under_way(tmp_path):
+    told = []
+
+    def made(progress):
+        for each in batches(progress):
+            told.append(f"made {each['id'][0]}")
+            yield each
+
+    def objective(model, each):
+        told.append(f"step {each['id'][0]}")
+        return cross_entropy()(model, each)
+
+    run(tmp_path, given=made, objective=objective, epochs=1)
+    assert told == [
+        *("made 0-0", "step 0-0", "made 1-0", "step 1-0", "made 2-0", "step 2-0", "made 3-0"),
+        "step 3-0",
+    ]
+
+
+@pytest.mark.parametrize("moment", ["made", "step"])
+def test_a_stop_between_steps_loses_no_batch(tmp_path, moment):
+    """Also one whose next batch is made already: it is taken before the run stops."""
+    undisturbed, _ = run(tmp_path / "whole", epochs=1)
+    seen = {"made": [], "step": []}
+
+    def note(kind, each):
+        seen[kind].append(each["id"][0])
+        if kind == moment and len(seen[kind]) == 2 and "stopped" not in seen:
+            seen["stopped"] = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def made(progress):
+        for each in batches(progress):
+            note("made", each)
+            yield each
+
+    def objective(model, each):
+        note("step", each)
+        return cross_entropy()(model, each)
+
+    options = {"given": made, "objective": objective, "epochs": 1}
+    _, outcome = run(tmp_path / "run", **options)
+    assert (outcome.progress.epoch, outcome.progress.step) == (0, 2)
+    assert outcome.progress.sums["clips"] == 12
+    resumed, _ = run(tmp_path / "run", resume=True, **options)
+    assert seen["made"] == seen["step"] == ["0-0", "1-0", "2-0", "3-0"]
+    assert equal(weights(resumed), weights(undisturbed))
+
+
+def test_steps_without_a_batch_keep_their_place_when_stopped(tmp_path):
+    """A batch of which nothing can be read is a step without effect, found while looking ahead."""
+
+    def readable(progress):
+        for position in range(progress.step, 4):
+            if position in (1, 3):
+                progress.step += 1
+            else:
+                yield batch(10 * progress.epoch + position)
+
+    rates = []
+    undisturbed, _ = run(tmp_path / "whole", given=readable, rate=lambda p: rates.append(p) or 0.1)
+    assert sorted(set(rates)) == [0, 0.5, 0.75, 1, 1.5, 1.75, 2, 2.5, 2.75]  # .75: of the log
+    steps = []
+
+    def objective(model, each):
+        steps.append(each["id"][0])
+        if len(steps) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return cross_entropy()(model, each)
+
+    options = {"given": readable, "objective": objective, "rate": lambda _: 0.1}
+    _, outcome = run(tmp_path / "run", **options)
+    assert outcome.progress.step == 1
+    resumed, _ = run(tmp_path / "run", resume=True, **options)
+    assert equal(weights(resumed), weights(undisturbed))
 
 
 def test_bf16_trains_in_bf16(tmp_path):

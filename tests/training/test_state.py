@@ -37,7 +37,7 @@ def step(model, optimizer, seed):
 def save(path, model, optimizer, progress=None, best=None):
     save_state(
         path,
-        network=model,
+        modules={"network": model},
         optimizer=optimizer,
         progress=progress or Progress(),
         best=best or {},
@@ -46,7 +46,8 @@ def save(path, model, optimizer, progress=None, best=None):
 
 
 def load(path, model, optimizer, fingerprint="f"):
-    return load_state(path, network=model, optimizer=optimizer, fingerprint=fingerprint)
+    modules = {"network": model}
+    return load_state(path, modules=modules, optimizer=optimizer, fingerprint=fingerprint)
 
 
 def equal(one, other):

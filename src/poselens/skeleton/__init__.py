@@ -9,7 +9,13 @@
 
 ``streams``    joints, bones and their motion
 ``graph``      the start of the three topologies
-``ctr_gcn``    one block: refined topologies, several temporal scales
+``ctr_gcn``    one block: refined topologies, several temporal scales, out of
+
+    ``fused``          the operations that cost it its time; on a GPU they are
+    ``quick``          launches of kernels and their gradients
+    ``kernels_space``  kernels across joints
+    ``kernels_time``   kernels along time
+
 ``network``    ten blocks, the mean over the people present, the graph of Eq. (9)
 ``projection`` the head g of Eq. (9), for the contrast
 ``build``      a layout and plain values become a network

@@ -77,16 +77,15 @@ class TopologyRefinement(nn.Module):
     def graph(self, terms: Float[Tensor, "p 3 s w"]) -> Float[Tensor, "p 3 v v"]:
         r"""Return :math:`W_k\tanh(\cdot)` averaged over channels: what a person adds to each A."""
         weights = self._weights(torch.zeros_like(self.refine_bias), torch.ones_like(self.strength))
-        added = weights.mean(dim=1, keepdim=True) @ terms
+        added = fused.aligned(weights.mean(dim=1, keepdim=True), terms) @ terms
         return fused.squares(added.squeeze(2), self.topology.shape[-1])
 
-    def mixture(self) -> Float[Tensor, "3 d s"]:
+    def mixture(self) -> Float[Tensor, "3 d r"]:
         """Return the weights whose product with the terms is R, for every channel d."""
         return self._weights(torch.ones_like(self.refine_bias), self.strength)
 
-    def _weights(self, learned: Tensor, strength: Tensor) -> Float[Tensor, "3 d s"]:
-        parts = [strength * self.refine, learned, strength * self.refine_bias]
-        return fused.aligned(torch.cat(parts, dim=2))
+    def _weights(self, learned: Tensor, strength: Tensor) -> Float[Tensor, "3 d r"]:
+        return torch.cat([strength * self.refine, learned, strength * self.refine_bias], dim=2)
 
     def forward(
         self,
@@ -104,7 +103,7 @@ class TopologyRefinement(nn.Module):
             counted: See the head of this file.
         """
         terms = self.relate(summary)
-        messages = fused.pointwise(feature, self.transform).unflatten(1, (-1, SUBSETS))  # type: ignore[no-untyped-call]
+        messages = torch.unflatten(fused.pointwise(feature, self.transform), 1, (-1, SUBSETS))
         gathered = fused.aggregate(messages, self.transform_bias, self.mixture(), terms)
         if self.shortcut is not None:
             beside = self.shortcut(beside, counted)

@@ -113,7 +113,7 @@ class CtrGcn(nn.Module):
         # an absent person is a constant that would bend the statistics of every normalisation;
         # with fixed statistics the mask of the mean is enough
         if self.training and present.shape[1] > 1:
-            if fused.quick(feature):
+            if fused.is_quick(feature):
                 # shapes stay the same whoever is there: the step can be replayed as a graph
                 counted = present.flatten().float()
             elif bool(present.any()):

@@ -1,9 +1,12 @@
-"""Weights of the published CTR-GCN in our network: one table of names, read as views.
+r"""Weights of the published CTR-GCN in our network: one table of names, read as views.
 
 The published network (Chen et al., ICCV 2021; ``model/ctrgcn.py`` of Uason-Chen/CTR-GCN) keeps one
 convolution per topology subset and one per temporal branch, with time before joints. Ours merges
 them and puts time last. Every published weight is then a part of one of ours, in another shape, so
 a view of ours has the shape that the published file must have, and filling the views converts it.
+
+Published convolutions that a normalisation follows have a bias, which ours have not. The running
+mean of that normalisation takes it in: :math:`(Wx + b) - \mu = Wx - (\mu - b)`.
 """
 
 import re
@@ -48,9 +51,9 @@ def from_published(
 ) -> tuple[dict[str, Tensor], Converted]:
     """Return weights for ``network`` out of a published checkpoint; the network is left alone.
 
-    Every published weight has its place, in the same arithmetic: with ``present`` all true, the
-    logits are those of the published network. A classifier of other classes is left out, and the
-    network's own stands in the result.
+    Every published weight has its place, but for a bias that goes into a running mean: with
+    ``present`` all true, the logits are those of the published network. A classifier of other
+    classes is left out, and the network's own stands in the result.
 
     Args:
         tensors: Values under the published names, with or without ``module.`` before them.
@@ -64,6 +67,8 @@ def from_published(
     given = {_plain(name): values for name, values in tensors.items()}
     own = {name: values.detach().clone() for name, values in network.state_dict().items()}
     places = under_published_names(own)
+    folded = _folded(places)
+    places |= {bias: places[mean].clone() for bias, mean in folded.items()}
     _require_same_body(given, places, file)
     left_out: tuple[str, ...] = ()
     if "fc.bias" in given and given["fc.bias"].shape != places["fc.bias"].shape:
@@ -73,6 +78,8 @@ def from_published(
     require_fit(expected, wanted, file=file)
     for name, place in expected.items():
         place.copy_(wanted[name])
+    for bias, mean in folded.items():
+        places[mean].sub_(places[bias])
     return own, Converted(len(expected), left_out)
 
 
@@ -80,6 +87,7 @@ def under_published_names(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return views of a state of :class:`CtrGcn` under the published names, in their shapes.
 
     Writing into a view writes into ``own``. The counters of merged normalisations share a place.
+    Biases that ours has not are missing.
     """
     table = _table()
     views: dict[str, Tensor] = {}
@@ -108,21 +116,40 @@ def _table() -> dict[str, tuple[tuple[str, ...], _Cut]]:
         "classify": (("fc",), _chunks),
         "space.topology": (("gcn1.PA",), _chunks),
         "space.strength": (("gcn1.alpha",), _chunks),
-        "space.receive": (subsets("conv1"), _lines),
-        "space.send": (subsets("conv2"), _lines),
+        "space.pair": (subsets("conv1") + subsets("conv2"), _lines),
         "space.transform": (subsets("conv3"), _subset_within),
+        "space.transform_bias": (subsets("conv3.bias"), _columns),
         "space.refine": (subsets("conv4.weight"), _products),
-        "space.refine_bias": (subsets("conv4.bias"), _columns),
+        "space.refine_bias": (subsets("conv4.bias"), _rows),
         "space.norm": (("gcn1.bn",), _chunks),
-        "space.shortcut.0": (("gcn1.down.0",), _chunks),
-        "space.shortcut.1": (("gcn1.down.1",), _chunks),
+        "space.shortcut.convolve": (("gcn1.down.0",), _chunks),
+        "space.shortcut.norm": (("gcn1.down.1",), _chunks),
         "time.enter": (branches("0.0", "1.0", "2.0", "3.0"), _chunks),
         "time.enter_norm": (branches("0.1", "1.1", "2.1", "3.1"), _chunks),
-        "time.near": (branches("0.3.conv"), _time_first),
-        "time.far": (branches("1.3.conv"), _time_first),
+        "time.kernels": (branches("0.3.conv.weight", "1.3.conv.weight"), _taps_first),
         "time.leave_norm": (branches("0.3.bn", "1.3.bn", "2.4"), _chunks),
-        "shortcut.0": (("residual.conv",), _chunks),
-        "shortcut.1": (("residual.bn",), _chunks),
+        "shortcut.convolve": (("residual.conv",), _chunks),
+        "shortcut.norm": (("residual.bn",), _chunks),
+    }
+
+
+_FOLLOWED = {
+    "gcn1.down.0": "gcn1.down.1",
+    "residual.conv": "residual.bn",
+    **{f"tcn1.branches.{branch}.0": f"tcn1.branches.{branch}.1" for branch in range(4)},
+    **{f"tcn1.branches.{branch}.3.conv": f"tcn1.branches.{branch}.3.bn" for branch in range(2)},
+}
+"""Published convolutions with the normalisation that follows, and whose mean their bias joins."""
+
+
+def _folded(places: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return, for each published bias that ours has not, the running mean that takes it in."""
+    blocks = {name.partition(".")[0] for name in places if name.startswith("l")}
+    return {
+        f"{block}.{convolution}.bias": mean
+        for block in blocks
+        for convolution, norm in _FOLLOWED.items()
+        if (mean := f"{block}.{norm}.running_mean") in places
     }
 
 
@@ -132,8 +159,8 @@ def _chunks(values: Tensor, parts: int) -> Sequence[Tensor]:
 
 
 def _lines(values: Tensor, parts: int) -> Sequence[Tensor]:
-    """Cut convolutions over joints alone, which the published network gives a place for time."""
-    return [part.unsqueeze(-1) if part.dim() > 1 else part for part in values.chunk(parts)]
+    """Cut a linear layer that the published network keeps as 1x1 convolutions."""
+    return [part[..., None, None] if part.dim() > 1 else part for part in values.chunk(parts)]
 
 
 def _products(values: Tensor, parts: int) -> Sequence[Tensor]:
@@ -141,8 +168,12 @@ def _products(values: Tensor, parts: int) -> Sequence[Tensor]:
     return [part[..., None, None] for part in values.unbind(0)]
 
 
-def _columns(values: Tensor, parts: int) -> Sequence[Tensor]:
+def _rows(values: Tensor, parts: int) -> Sequence[Tensor]:
     return [part[:, 0] for part in values.unbind(0)]
+
+
+def _columns(values: Tensor, parts: int) -> Sequence[Tensor]:
+    return values.unbind(1)
 
 
 def _subset_within(values: Tensor, parts: int) -> Sequence[Tensor]:
@@ -150,8 +181,9 @@ def _subset_within(values: Tensor, parts: int) -> Sequence[Tensor]:
     return [values[subset::parts] for subset in range(parts)]
 
 
-def _time_first(values: Tensor, parts: int) -> Sequence[Tensor]:
-    return [values.transpose(2, 3) if values.dim() > 1 else values]
+def _taps_first(values: Tensor, parts: int) -> Sequence[Tensor]:
+    """Cut kernels whose taps come before their channels."""
+    return [part.permute(1, 2, 0).unsqueeze(-1) for part in values.unbind(0)]
 
 
 def _require_same_body(

@@ -60,11 +60,13 @@ class Outcome:
     Attributes:
         progress: The position reached.
         weights: What to keep: of the last or the best epoch.
+        last: Weights of the last epoch, averaged where an average is kept.
         exit_code: 0, or 130/143 when a signal stopped the run; the state is saved either way.
     """
 
     progress: Progress
     weights: dict[str, Tensor]
+    last: dict[str, Tensor]
     exit_code: int
 
 
@@ -141,8 +143,9 @@ def fit(
             observe(progress.epoch)
             teller.epoch(progress.epoch, plan.epochs, told)
             save()
-    kept = best if plan.select == "best" and best else judged.state_dict()
-    return Outcome(progress, kept, stop.exit_code)
+    last = judged.state_dict()
+    kept = best if plan.select == "best" and best else last
+    return Outcome(progress, kept, last, stop.exit_code)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

@@ -346,7 +346,7 @@ def _write_result(
         and samples.validation_clips
         and (progress.best_epoch != progress.epoch)
     ):
-        write_tensors(out / "last.safetensors", network.state_dict())
+        write_tensors(out / "last.safetensors", outcome.last)
     network.load_state_dict(outcome.weights)
     if samples.validation_clips:
         amp = use_bf16(settings.amp, device)
