@@ -65,7 +65,10 @@ def _gpu() -> tuple[bool, bool, str]:
 
     if not torch.cuda.is_available():
         return False, False, f"none; {torch.get_num_threads()} CPU threads are used"
-    return True, False, torch.cuda.get_device_name()
+    kernels = (
+        "Triton for skeletons" if util.find_spec("triton") else "no Triton: skeletons are slow"
+    )
+    return True, False, f"{torch.cuda.get_device_name()}; {kernels}"
 
 
 def _video() -> tuple[bool, bool, str]:

@@ -40,7 +40,7 @@ def score_folder(
     clips: Sequence[int] | NDArray[np.int64],
     *,
     workers: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Scored:
     """Score clips with one stream.
@@ -50,7 +50,8 @@ def score_folder(
         folder: A data set with the same classes.
         clips: Positions in the folder.
         workers: Processes that read videos; None chooses from the number of cores.
-        batch_size: Clips per step.
+        batch_size: Clips per step; None takes 256 skeletons on a GPU, which a smaller batch leaves
+            idle between kernels, and 32 of anything else.
         told: Called with the number of clips after each batch.
 
     Raises:
@@ -60,6 +61,8 @@ def score_folder(
     """
     _require_fitting(trained, folder)
     skipped: dict[str, str] = {}
+    if batch_size is None:
+        batch_size = 256 if _is_small(trained) and trained.device.type == "cuda" else 32
 
     def moved() -> Iterator[Mapping[str, Any]]:
         for batch, unreadable in _batches(trained, folder, clips, workers, batch_size):
@@ -109,6 +112,10 @@ def _batches(
     )
     for batch in batches:
         yield batch, {}
+
+
+def _is_small(trained: TrainedStream) -> bool:
+    return not isinstance(trained.stream, RgbStream)
 
 
 def _require_fitting(trained: TrainedStream, folder: ClipFolder) -> None:

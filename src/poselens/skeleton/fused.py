@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 _QUARTERS = (16, 32, 64, 128)
 TILE = 32
-"""Joints of a tile; the largest layout that the kernels take."""
+"""Joints of a tile; the largest layout that the kernels across joints take."""
+_LONGEST = 256
+"""Frames of a tile; longer clips go the plain way across joints."""
 
 
 @cache
@@ -27,6 +29,10 @@ def is_quick(tensor: Tensor) -> bool:
     return tensor.is_cuda and _has_triton()
 
 
+def _fits(feature: Float[Tensor, "... v t"]) -> bool:
+    return feature.shape[-2] <= TILE and feature.shape[-1] <= _LONGEST
+
+
 def fork(
     feature: Float[Tensor, "p c v t"],
 ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "p v c"]]:
@@ -34,7 +40,7 @@ def fork(
 
     What comes back from the four on the way backward is added in one pass on a GPU.
     """
-    if is_quick(feature) and feature.shape[2] <= TILE:
+    if is_quick(feature) and _fits(feature):
         from poselens.skeleton import quick
 
         return quick.fork(feature)
@@ -103,10 +109,11 @@ def aggregate(
         weights: How terms are mixed to topologies.
         terms: As :func:`relate` returns them.
     """
-    if is_quick(messages) and messages.shape[3] <= TILE:
+    weights = aligned(weights, terms)
+    if is_quick(messages) and _fits(messages):
         from poselens.skeleton import quick
 
-        return quick.aggregate(messages, bias, aligned(weights, terms), terms)
+        return quick.aggregate(messages, bias, weights, terms)
     topologies = squares(weights @ terms, messages.shape[3])
     heard = messages + bias[:, :, None, None]
     return topologies.permute(0, 2, 3, 1, 4).flatten(3) @ heard.flatten(2, 3).to(topologies.dtype)
