@@ -100,3 +100,12 @@ def test_curves_skip_rows_that_lack_a_number():
         {"epoch": 2, "split": "val", "loss": 0.5, "top1": 0.7, "lr": 0.1},
     ]
     assert "epoch" in texts(curves_figure({"rgb": rows}, {"rgb": None}))
+
+
+def test_the_loss_of_training_is_the_part_that_validation_has_too():
+    plain = [{"epoch": 1, "split": "train", "loss": 1.0, "top1": 0.5}]
+    summed = [{"epoch": 1, "split": "train", "loss": 6.0, "ce": 1.0, "top1": 0.5}]
+    other = [{"epoch": 1, "split": "train", "loss": 6.0, "top1": 0.5}]
+    drawn = [curves_figure({"joint": rows}, {"joint": None}) for rows in (plain, summed, other)]
+    assert texts(drawn[0]) == texts(drawn[1])
+    assert texts(drawn[0]) != texts(drawn[2])

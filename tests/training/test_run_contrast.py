@@ -15,6 +15,7 @@ from poselens.errors import CheckpointError
 from poselens.recognition.streams import load_run
 from poselens.training import run as run_module
 from poselens.training.config import ContrastSettings
+from poselens.training.journal import read_rows
 from poselens.training.run import train
 
 CONTRAST = {"positives": 2, "negatives": 4, "cap": 2, "dimensions": 8, "temperature": 0.2}
@@ -194,3 +195,17 @@ def test_a_run_starts_from_a_published_checkpoint(go, tmp_path):
     torch.testing.assert_close(kept["classify.weight"], given["fc.weight"])
     kernel = given["l1.tcn1.branches.1.3.conv.weight"][..., 0].permute(2, 0, 1)
     torch.testing.assert_close(kept["blocks.0.time.kernels"][1], kernel)
+
+
+def test_the_log_has_the_parts_of_the_loss_and_they_add_up(go, tmp_path):
+    go(tmp_path / "plain")
+    go(tmp_path / "run", contrast={"weight": 0.5})
+    plain = [row for row in read_rows(tmp_path / "plain" / "log.jsonl") if row["split"] == "train"]
+    assert not any({"ce", "contrast"} & row.keys() for row in plain)
+    rows = [row for row in read_rows(tmp_path / "run" / "log.jsonl") if row["split"] == "train"]
+    assert rows
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["ce"] + 0.5 * row["contrast"], rel=1e-5)
+    assert rows[-1]["contrast"] > 0
+    header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"loss", "ce", "contrast"} <= set(header)

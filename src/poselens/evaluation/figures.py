@@ -212,7 +212,8 @@ def curves_figure(
 
     Args:
         histories: For each stream, in order, the rows of its log; ``epoch``, ``split``, ``loss``
-            and ``top1`` are read, and rows without them skipped.
+            (``ce`` in its place where there is one) and ``top1`` are read, and rows without them
+            skipped.
         selected: The epoch whose weights are used.
     """
     shown = {stream: rows for stream, rows in histories.items() if rows}
@@ -247,6 +248,9 @@ def curves_figure(
 def _draw_curves(axes: Axes, rows: Iterable[Mapping[str, Any]], key: str, colour: str) -> None:
     rows = list(rows)
     scale = 100.0 if key == "top1" else 1.0
+    if key == "loss":
+        # validation has cross entropy alone: of a sum, that part can be set beside it
+        rows = [{**row, "loss": row.get("ce", row.get("loss"))} for row in rows]
     for split, width, shade in (("train", 1.0, 0.55), ("val", 1.9, 1.0)):
         points = [
             (row["epoch"], scale * row[key])

@@ -25,6 +25,8 @@ COLUMNS = (
     "epoch",
     "split",
     "loss",
+    "ce",
+    "contrast",
     "top1",
     "mean_class",
     "clips",

@@ -20,6 +20,8 @@ from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.types import Scores
 
 STATE_FILE = "state.safetensors"
+SUMS = ("clips", "loss", "correct", "seconds", "waited")
+"""What is summed over an epoch; the parts of a loss that has several are summed beside them."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _epoch(
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
     network.train()
-    sums = progress.sums or dict.fromkeys(("clips", "loss", "correct", "seconds", "waited"), 0.0)
+    sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
     remaining = iter(batches(progress))
     began = time.perf_counter()
@@ -209,6 +211,9 @@ def _epoch(
             average.update_parameters(network)
         sums["clips"] += len(label)
         sums["loss"] += losses.total.item() * len(label)
+        if len(losses.parts) > 1:
+            for name, part in losses.parts.items():
+                sums[name] = sums.get(name, 0.0) + part.item() * len(label)
         sums["correct"] += int((losses.logits.argmax(1) == label).sum())
         sums["seconds"] += time.perf_counter() - began
         began = time.perf_counter()
@@ -221,6 +226,7 @@ def _summary(progress: Progress, lr: float) -> dict[str, float]:
     clips, seconds = max(sums["clips"], 1.0), max(sums["seconds"], 1e-9)
     return {
         "loss": sums["loss"] / clips,
+        **{name: total / clips for name, total in sums.items() if name not in SUMS},
         "top1": sums["correct"] / clips,
         "clips": sums["clips"],
         "lr": lr,

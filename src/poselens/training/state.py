@@ -26,7 +26,8 @@ class Progress:
     Attributes:
         epoch: Epochs completed.
         step: Steps completed in the epoch that follows.
-        sums: Running sums of that epoch: ``clips``, ``loss``, ``correct``, ``seconds``, ``waited``.
+        sums: Running sums of that epoch: ``clips``, ``loss``, ``correct``, ``seconds``, ``waited``,
+            and the parts of a loss that has several.
         best_top1: Best validation Top-1 so far, -1 before the first.
         best_epoch: Epoch that gave it, counted from 1; ties keep the earlier.
         skipped: Clip id to the reason it was left out.
