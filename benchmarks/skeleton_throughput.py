@@ -92,8 +92,8 @@ def ours_training(size: int, device: torch.device, *, with_contrast: bool) -> tu
         head_lr_factor=1.0, beside=contrast,
     )  # fmt: skip
     on_gpu = device.type == "cuda"
-    taking = ReplayedStep if on_gpu else EagerStep
-    take = taking(network.train(), objective, optimizer, amp=on_gpu, clip_norm=None)
+    eager = EagerStep(network.train(), objective, optimizer, amp=on_gpu, clip_norm=None)
+    take = ReplayedStep(eager) if on_gpu else eager
     batch = make_batch(size, device)
 
     def step() -> None:

@@ -70,7 +70,7 @@ def test_mirroring_twice_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"xyz": np.zeros((69, 21, 3))}, SkeletonError, r"expected floats \(rows, 22, 3\)"),
+        ({"xyz": np.zeros((69, 21, 3))}, SkeletonError, r"expected \(rows, 22, 3\) of floats"),
         ({"joints": np.array(JOINTS[::-1])}, AnnotationError, "not those of bandai-22"),
         ({"lengths": np.full(22, 3)}, AnnotationError, "names and lengths do not match"),
         ({"lengths": np.full(23, 4)}, AnnotationError, "add up to 92, but there are 69 rows"),

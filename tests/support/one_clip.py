@@ -1,7 +1,8 @@
 """Preparation one clip at a time, in numpy: the oracle of the batched preparation.
 
 Written before it, and trained with; kept as it was, so that the two can be compared. ``rng`` may be
-:class:`Given`, which hands out numbers that were chosen instead of drawing them.
+:class:`Given`, which hands out numbers that were chosen instead of drawing them. The origin
+and facing the camera are not batched and have tests of their own; they are the package's.
 """
 
 import math
@@ -14,6 +15,7 @@ from jaxtyping import Float
 
 from poselens.errors import SkeletonError, UsageError
 from poselens.pose.layouts import Layout, require_joint_count
+from poselens.skeleton.ready import face_camera, origin
 
 Positions = Float[np.ndarray, "m t v c"]
 Sampled = Float[np.ndarray, "m s v c"]
@@ -196,21 +198,6 @@ def _middle_of_frame(
     return np.array([width / 2, height / 2], dtype=np.float32), np.float32(height / 2)
 
 
-def origin(positions: Positions, layout: Layout) -> Float[np.ndarray, " c"]:
-    """Return the centre joint where the first person shows it first.
-
-    Departure: without any sight of the centre joint, the mean of all known joints.
-    """
-    for person in positions:
-        centre = person[:, layout.centre]
-        known = np.flatnonzero(np.isfinite(centre).all(axis=-1))
-        if len(known):
-            first: Float[np.ndarray, " c"] = centre[known[0]]
-            return first
-    mean: Float[np.ndarray, " c"] = np.nanmean(positions, axis=(0, 1, 2))
-    return mean
-
-
 def bone_length(positions: Positions, layout: Layout) -> float:
     """Return the mean length of the known bones of the first person who has any, else 0."""
     joints, parents = (list(side) for side in zip(*layout.edges, strict=True))
@@ -220,38 +207,6 @@ def bone_length(positions: Positions, layout: Layout) -> float:
         if len(known):
             return float(known.mean())
     return 0.0
-
-
-def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> Positions:
-    """Turn a 3D clip about the vertical axis until the first person's shoulders lie along x.
-
-    The line from right to left shoulder is a mean over the frames in which the first person shows
-    both: the depth of a single frame is too noisy. The clip turns about the first centre joint.
-    Positions without such a line, or with a vertical one, come back as they are.
-
-    Args:
-        positions: Metres, or any unit.
-        layout: Layout with ``left_shoulder`` and ``right_shoulder``.
-        vertical: Index of the coordinate that points up or down.
-    """
-    left, right = layout.index("left_shoulder"), layout.index("right_shoulder")
-    lines = positions[:, :, left] - positions[:, :, right]
-    known = np.isfinite(lines).all(axis=-1)
-    if not known.any():
-        return positions
-    person = int(np.argmax(known.any(axis=1)))
-    along = lines[person, known[person]].mean(axis=0)
-    first, second = (axis for axis in range(3) if axis != vertical)
-    length = float(np.hypot(along[first], along[second]))
-    if length == 0.0:
-        return positions
-    cosine, sine = along[first] / length, along[second] / length
-    turn = np.eye(3, dtype=positions.dtype)
-    turn[first, [first, second]] = cosine, sine
-    turn[second, [first, second]] = -sine, cosine
-    centre = origin(positions, layout)
-    turned: Positions = (positions - centre) @ turn.T + centre
-    return turned
 
 
 def _extent(positions: Positions) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:

@@ -125,6 +125,27 @@ def test_a_step_runs_in_bf16_where_asked():
     assert eager(model, optimiser(model), amp=True)(batch(0)).logits.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_fused_optimiser_that_is_told_leaves_everything_as_it_is(spoiled):
+    """What a recording relies on: refusing a step without asking the host."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    take = eager(model, optimizer, watched([]))
+    take(batch(0))
+    before = [value.detach().clone() for value in model.parameters()]
+    momenta = [slot["momentum_buffer"].clone() for slot in optimizer.state.values()]
+    given = batch(1)
+    if spoiled:
+        given["inputs"][0][0, 0] = 1e30
+    _, norm, finite = take.descend(given)
+    optimizer.found_inf = (~finite).float()
+    take.finish(norm)
+    assert bool(finite) is not spoiled
+    kept = [slot["momentum_buffer"] for slot in optimizer.state.values()]
+    assert equal(momenta, kept) is spoiled
+    assert equal(before, list(model.parameters())) is spoiled
+
+
 def watched(seen):
     """Cross entropy that counts how often the host computes it, and may be spoiled by an input."""
 
@@ -133,8 +154,9 @@ def watched(seen):
         losses = cross_entropy()(model, given)
         # an input of 1e30 makes the loss infinite, for the recording too
         spoiled = (given["inputs"][0].abs() > 1e29).any()
-        total = torch.where(spoiled, losses.total * float("inf"), losses.total)
-        return Losses(total, losses.parts, losses.logits)
+        # the factor is chosen, not the product: the gradient of one not chosen would be 0 times inf
+        factor = torch.where(spoiled, float("inf"), 1.0)
+        return Losses(losses.total * factor, losses.parts, losses.logits)
 
     return objective
 
@@ -145,10 +167,12 @@ def watched(seen):
 def test_a_replayed_step_is_the_step(clip_norm):
     """Eight steps, a smaller batch among them, and another rate in the middle."""
     trained, calls = [], []
-    for kind in (EagerStep, ReplayedStep):
+    for replayed in (False, True):
         model, seen = network().cuda(), []
         optimizer = optimiser(model)
-        take = kind(model, watched(seen), optimizer, amp=False, clip_norm=clip_norm)
+        take = eager(model, optimizer, watched(seen), clip_norm=clip_norm)
+        if replayed:
+            take = ReplayedStep(take)
         losses = []
         for step in range(8):
             set_learning_rate(optimizer, 0.1 if step < 5 else 0.03)
@@ -170,7 +194,7 @@ def test_a_replayed_step_is_the_step(clip_norm):
 def test_a_replayed_step_that_is_not_finite_is_refused():
     model = network().cuda()
     optimizer = optimiser(model)
-    take = ReplayedStep(model, watched([]), optimizer, amp=False, clip_norm=1.0)
+    take = ReplayedStep(eager(model, optimizer, watched([]), clip_norm=1.0))
     for step in range(6):
         take(batch(step, device="cuda"))
         take.settle()

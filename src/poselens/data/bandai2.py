@@ -4,24 +4,21 @@ import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poselens.data.arrays import read_npz
 from poselens.data.disk import require_free
-from poselens.data.importing import ImportReport, require_clips, require_source
+from poselens.data.importing import ImportReport, read_recordings, require_clips, require_source
 from poselens.data.info import (
     ClipRecord,
     DatasetInfo,
     Part,
     ProtocolInfo,
     SkeletonInfo,
-    cannot_read,
 )
 from poselens.data.writer import FolderWriter
-from poselens.errors import AnnotationError, PoselensError, SkeletonError, UsageError
+from poselens.errors import AnnotationError, PoselensError, UsageError
 
 CONTENTS = (
     "raise-up-both-hands", "raise-up-left-hand", "raise-up-right-hand", "run", "walk",
@@ -169,35 +166,12 @@ def _other_side(name: str) -> str:
 
 def _read_takes(path: Path) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Return the names of the takes and the joints of each in metres."""
-
-    def refuse(text: str) -> AnnotationError:
-        return AnnotationError("DATA-012", text, file=path, mend="check the source folder")
-
-    try:
-        arrays: dict[str, NDArray[Any]] = read_npz(path, refuse)
-    except FileNotFoundError as fault:
-        raise refuse("the file is missing") from fault
-    except OSError as fault:
-        raise cannot_read(fault, path) from fault
-    for name in ("names", "lengths", "joints", "xyz"):
-        if name not in arrays:
-            raise refuse(f"array {name!r} is missing")
-    names, lengths, xyz = arrays["names"], arrays["lengths"], arrays["xyz"]
-    if xyz.ndim != 3 or xyz.shape[1:] != (len(JOINTS), 3) or xyz.dtype.kind != "f":
-        raise SkeletonError(
-            "SKEL-005", f"found {xyz.dtype} {xyz.shape}, expected floats (rows, 22, 3)", file=path
-        )
+    names, takes, arrays = read_recordings(path, (len(JOINTS), 3), more=["joints"])
     if tuple(arrays["joints"].tolist()) != JOINTS:
-        raise refuse("the joints are not those of bandai-22, or in another order")
-    if names.dtype.kind != "U" or lengths.dtype.kind not in "iu" or names.shape != lengths.shape:
-        raise refuse("names and lengths do not match")
-    if names.ndim != 1 or (lengths < 1).any() or int(lengths.sum()) != len(xyz):
-        raise refuse(f"lengths add up to {lengths.sum()}, but there are {len(xyz)} rows")
-    if len(np.unique(names)) != len(names):
-        raise refuse("a name is there twice")
-    ends = np.cumsum(lengths)
-    takes = [
-        xyz[end - length : end].astype(np.float32) / np.float32(100)
-        for length, end in zip(lengths, ends, strict=True)
-    ]
-    return names.tolist(), takes
+        raise AnnotationError(
+            "DATA-012",
+            "the joints are not those of bandai-22, or in another order",
+            file=path,
+            mend="check the source folder",
+        )
+    return names, [take.astype(np.float32) / np.float32(100) for take in takes]

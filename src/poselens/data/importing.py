@@ -4,14 +4,25 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from poselens.data.arrays import read_npz
 from poselens.data.disk import require_free, write_flushed
+from poselens.data.info import cannot_read
 from poselens.data.table import ID_LIMIT
-from poselens.errors import AnnotationError, PoselensError, UsageError, disk_fault
+from poselens.errors import (
+    AnnotationError,
+    PoselensError,
+    SkeletonError,
+    UsageError,
+    disk_fault,
+)
 
 REPORT_FILE = "import_report.json"
 
@@ -136,3 +147,51 @@ def clip_id(name: str, taken: set[str]) -> str:
         unique = f"{base}~{count}"
     taken.add(unique)
     return unique
+
+
+def read_recordings(
+    path: Path, shape: tuple[int, int], *, more: Sequence[str] = ()
+) -> tuple[list[str], list[NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Read recordings that lie one after another in an ``.npz``: ``names``, ``lengths``, ``xyz``.
+
+    Args:
+        path: The archive.
+        shape: Joints and coordinates of a row of ``xyz``.
+        more: Other arrays that have to be there.
+
+    Returns:
+        The names, the rows of each recording, and all arrays.
+
+    Raises:
+        AnnotationError: ``DATA-012`` when the archive or what its arrays say cannot be used.
+        SkeletonError: ``SKEL-005`` for rows of another shape.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when it cannot be read.
+    """
+
+    def refuse(text: str) -> AnnotationError:
+        return AnnotationError("DATA-012", text, file=path, mend="check the source folder")
+
+    try:
+        arrays: dict[str, NDArray[Any]] = read_npz(path, refuse)
+    except FileNotFoundError as fault:
+        raise refuse("the file is missing") from fault
+    except OSError as fault:
+        raise cannot_read(fault, path) from fault
+    for name in ("names", "lengths", "xyz", *more):
+        if name not in arrays:
+            raise refuse(f"array {name!r} is missing")
+    names, lengths, rows = arrays["names"], arrays["lengths"], arrays["xyz"]
+    if rows.ndim != 3 or rows.shape[1:] != shape or rows.dtype.kind != "f":
+        expected = ", ".join(map(str, shape))
+        raise SkeletonError(
+            "SKEL-005",
+            f"found {rows.dtype} {rows.shape}, expected (rows, {expected}) of floats",
+            file=path,
+        )
+    if names.dtype.kind != "U" or lengths.dtype.kind not in "iu" or names.shape != lengths.shape:
+        raise refuse("names and lengths do not match")
+    if names.ndim != 1 or (lengths < 1).any() or int(lengths.sum()) != len(rows):
+        raise refuse(f"lengths add up to {lengths.sum()}, but there are {len(rows)} rows")
+    if len(np.unique(names)) != len(names):
+        raise refuse("a name is there twice")
+    return names.tolist(), np.split(rows, np.cumsum(lengths)[:-1]), arrays

@@ -3,17 +3,16 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from poselens.data.arrays import read_npz
 from poselens.data.importing import (
     ImportReport,
     Link,
     place_videos,
+    read_recordings,
     require_clips,
     require_source,
     video_roots,
@@ -24,11 +23,10 @@ from poselens.data.info import (
     Part,
     ProtocolInfo,
     SkeletonInfo,
-    cannot_read,
 )
 from poselens.data.store import zeros_are_missing
 from poselens.data.writer import FolderWriter
-from poselens.errors import AnnotationError, PoselensError, SkeletonError, VideoError
+from poselens.errors import PoselensError, SkeletonError, VideoError
 
 CLASSES = (
     "swipe-left", "swipe-right", "wave", "clap", "throw", "arm-cross", "basketball-shoot", "draw-x",
@@ -136,34 +134,8 @@ def project(joints_metres: Float[np.ndarray, "t v 3"]) -> Float[np.ndarray, "t v
 
 
 def _read_recordings(path: Path) -> list[tuple[str, NDArray[np.float32]]]:
-    def refuse(text: str) -> AnnotationError:
-        return AnnotationError("DATA-012", text, file=path, mend="check the source folder")
-
-    try:
-        arrays: dict[str, NDArray[Any]] = read_npz(path, refuse)
-    except FileNotFoundError as fault:
-        raise refuse("the file is missing") from fault
-    except OSError as fault:
-        raise cannot_read(fault, path) from fault
-    for name in ("names", "lengths", "xyz"):
-        if name not in arrays:
-            raise refuse(f"array {name!r} is missing")
-    names, lengths, joints = arrays["names"], arrays["lengths"], arrays["xyz"]
-    if joints.ndim != 3 or joints.shape[1:] != (20, 3):
-        raise SkeletonError(
-            "SKEL-005", f"found shape {joints.shape}, expected (rows, 20, 3)", file=path
-        )
-    if names.dtype.kind != "U" or lengths.dtype.kind not in "iu" or names.shape != lengths.shape:
-        raise refuse("names and lengths do not match")
-    if names.ndim != 1 or (lengths < 1).any() or int(lengths.sum()) != len(joints):
-        raise refuse(f"lengths add up to {lengths.sum()}, but there are {len(joints)} rows")
-    if len(np.unique(names)) != len(names):
-        raise refuse("a name is there twice")
-    ends = np.cumsum(lengths)
-    return [
-        (str(name), zeros_are_missing(joints[end - length : end]))
-        for name, length, end in zip(names, lengths, ends, strict=True)
-    ]
+    names, recordings, _ = read_recordings(path, (20, 3))
+    return list(zip(names, map(zeros_are_missing, recordings), strict=True))
 
 
 def _check(name: str, joints: NDArray[np.float32], src: Path, report: ImportReport) -> _Clip | None:

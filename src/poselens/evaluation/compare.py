@@ -13,7 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from poselens.errors import UsageError
-from poselens.evaluation.intervals import RESAMPLES, Interval, Metric, bootstrap_interval
+from poselens.evaluation.intervals import (
+    RESAMPLES,
+    Interval,
+    Metric,
+    accuracies,
+    bootstrap_interval,
+)
 from poselens.fusion.scores import align, present
 from poselens.types import Scores
 
@@ -161,7 +167,7 @@ def summarise(
             interval = _exact(scores, table, metric, groups, level)
         else:
             drawn = [
-                _metric(draws @ share, draws @ support, metric)
+                accuracies(draws @ share, draws @ support, metric)
                 for draws in _draws(len(share), resamples, seed)
             ]
             interval = _percentiles(np.concatenate(drawn), level, unit)
@@ -204,8 +210,8 @@ def compare(
     (ours, support), (theirs, _) = (_by_unit(table, units, half.mean(axis=0)) for half in halves)
     drawn = np.concatenate(
         [
-            _metric(draws @ ours, draws @ support, metric)
-            - _metric(draws @ theirs, draws @ support, metric)
+            accuracies(draws @ ours, draws @ support, metric)
+            - accuracies(draws @ theirs, draws @ support, metric)
             for draws in _draws(len(ours), resamples, seed)
         ]
     )
@@ -282,24 +288,13 @@ def _draws(units: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, 
         yield generator.multinomial(units, np.full(units, 1 / units), size=count).astype(float)
 
 
-def _metric(
-    right: Float[np.ndarray, "some k"], support: Float[np.ndarray, "some k"], metric: Metric
-) -> Float[np.ndarray, " some"]:
-    value: Float[np.ndarray, " some"]
-    if metric == "top1":
-        value = right.sum(axis=1) / support.sum(axis=1)
-    else:
-        value = (right / np.maximum(support, 1)).sum(axis=1) / (support > 0).sum(axis=1)
-    return value
-
-
 def _each(table: _Table, metric: Metric) -> dict[str, float]:
     """Return the accuracy of every seed."""
     right, support = np.zeros((2, len(table.seeds), table.classes))
     for row, seed in enumerate(table.right):
         np.add.at(right[row], table.labels, seed)
         np.add.at(support[row], table.labels, 1.0)
-    return dict(zip(table.seeds, _metric(right, support, metric).tolist(), strict=True))
+    return dict(zip(table.seeds, accuracies(right, support, metric).tolist(), strict=True))
 
 
 def _exact(

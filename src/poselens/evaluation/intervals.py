@@ -96,7 +96,7 @@ def bootstrap_interval(
         if correct.all():
             return Interval(float(beta.ppf(tail, units, 1)), 1.0, level, unit)
         return Interval(0.0, float(beta.ppf(1 - tail, 1, units)), level, unit)
-    low, high = _percentiles(_metric(drawn[..., 1], drawn.sum(axis=-1), metric), level)
+    low, high = _percentiles(accuracies(drawn[..., 1], drawn.sum(axis=-1), metric), level)
     return Interval(low, high, level, unit)
 
 
@@ -147,7 +147,7 @@ def paired_difference(
         seed=seed,
     ).reshape(resamples, -1, 2, 2)
     support = drawn.sum(axis=(2, 3))
-    gain = _metric(drawn[:, :, 1].sum(axis=-1), support, metric) - _metric(
+    gain = accuracies(drawn[:, :, 1].sum(axis=-1), support, metric) - accuracies(
         drawn[:, :, :, 1].sum(axis=-1), support, metric
     )
     low, high = _percentiles(gain, level)
@@ -231,9 +231,10 @@ def _resample(
     return generator.multinomial(units, np.full(units, 1 / units), size=resamples) @ table
 
 
-def _metric(
+def accuracies(
     right: Num[np.ndarray, "resamples k"], support: Int[np.ndarray, "resamples k"], metric: Metric
 ) -> Float[np.ndarray, " resamples"]:
+    """Return the accuracy of every row of right and of all clips by class."""
     value: Float[np.ndarray, " resamples"]
     if metric == "top1":
         value = right.sum(axis=1) / support.sum(axis=1)
@@ -245,7 +246,7 @@ def _metric(
 
 def _accuracy(labels: Int[np.ndarray, " n"], right: Int[np.ndarray, " n"], metric: Metric) -> float:
     support = np.bincount(labels)[None]
-    return float(_metric(np.bincount(labels, weights=right)[None], support, metric)[0])
+    return float(accuracies(np.bincount(labels, weights=right)[None], support, metric)[0])
 
 
 def _percentiles(values: Float[np.ndarray, " resamples"], level: float) -> tuple[float, float]:

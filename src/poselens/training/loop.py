@@ -113,8 +113,8 @@ def fit(
         progress, best = load_state(
             state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
         )
-    taking = ReplayedStep if plan.replay else EagerStep
-    take = taking(network, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+    step = EagerStep(network, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+    take = ReplayedStep(step) if plan.replay else step
     journal = Journal(plan.folder, epochs_done=progress.epoch)
 
     def save() -> None:

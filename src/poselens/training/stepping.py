@@ -1,6 +1,6 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +41,9 @@ class EagerStep:
         amp: bool,
         clip_norm: float | None,
     ) -> None:
+        self.optimizer = optimizer
         self._network = network
         self._objective = objective
-        self._optimizer = optimizer
         self._amp = amp
         self._clip_norm = clip_norm
 
@@ -54,18 +54,46 @@ class EagerStep:
             NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and
                 the optimiser are as before.
         """
-        losses, norm = _descend(
-            self._network, self._objective, batch, self._optimizer, amp=self._amp
-        )
+        losses, norm, finite = self.descend(batch)
         # one question to the device for both, after its work is queued
-        if not bool(_finite(losses, norm)):
-            _refuse(losses, norm, batch, self._optimizer)
-        _clip(self._optimizer, norm, self._clip_norm)
-        self._optimizer.step()
+        if not bool(finite):
+            self.refuse(losses, norm, batch)
+        self.finish(norm)
         return losses
 
     def settle(self) -> None:
         """Do nothing: a step is settled when it has been taken."""
+
+    def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
+        """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
+        with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
+            losses = self._objective(self._network, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        gradients = [each.grad for each in self._graded() if each.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        return losses, norm, torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
+
+    def finish(self, norm: Tensor) -> None:
+        """Clip the gradients and move the parameters."""
+        if self._clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._graded(), self._clip_norm, norm)
+        self.optimizer.step()
+
+    def refuse(self, losses: Losses, norm: Tensor, batch: Batch) -> NoReturn:
+        """Raise what is wrong with a step, and forget its gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        raise NumericFault(
+            "NUM-001",
+            f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
+            f"lr {float(self.optimizer.param_groups[0]['lr']):.4g}; the step was refused",
+            where=f"clips {', '.join(batch['id'][:8])}",
+            mend="lower training.lr, or set training.amp=off, and go on with --resume",
+        )
+
+    def _graded(self) -> list[Tensor]:
+        parameters = (each for group in self.optimizer.param_groups for each in group["params"])
+        return [each for each in parameters if each.grad is not None]
 
 
 class ReplayedStep:
@@ -81,28 +109,11 @@ class ReplayedStep:
     on the device by the optimiser itself.
 
     Args:
-        network: On a GPU.
-        objective: Batch to losses, with tensors of fixed shapes.
-        optimizer: Fused.
-        amp: Whether to run under bfloat16 autocast.
-        clip_norm: Largest gradient norm, or None.
+        eager: The step, of a network on a GPU, with tensors of fixed shapes.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        *,
-        amp: bool,
-        clip_norm: float | None,
-    ) -> None:
-        self._network = network
-        self._objective = objective
-        self._optimizer = optimizer
-        self._amp = amp
-        self._clip_norm = clip_norm
-        self._eager = EagerStep(network, objective, optimizer, amp=amp, clip_norm=clip_norm)
+    def __init__(self, eager: EagerStep) -> None:
+        self._eager = eager
         self._seen: dict[tuple[torch.Size, ...], int] = {}
         self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
         self._queued: tuple[_Recording, Batch] | None = None
@@ -132,7 +143,7 @@ class ReplayedStep:
         recording, batch = self._queued
         self._queued = None
         if not bool(recording.finite):
-            _refuse(recording.losses, recording.norm, batch, self._optimizer)
+            self._eager.refuse(recording.losses, recording.norm, batch)
 
     def _take(self, batch: Batch) -> Losses:
         """Take a step as it is written, away from the default stream, as a recording needs."""
@@ -148,18 +159,14 @@ class ReplayedStep:
         inputs = tuple(tensor.clone() for tensor in batch["inputs"])
         own = {**batch, "inputs": inputs}
         own |= {name: batch[name].clone() for name in ("label", "index")}
-        graph = torch.cuda.CUDAGraph()
-        self._optimizer.zero_grad(set_to_none=True)
+        graph, optimizer = torch.cuda.CUDAGraph(), self._eager.optimizer
+        optimizer.zero_grad(set_to_none=True)
         with torch.cuda.graph(graph):
-            losses, norm = _descend(
-                self._network, self._objective, own, self._optimizer, amp=self._amp
-            )
-            finite = _finite(losses, norm)
+            losses, norm, finite = self._eager.descend(own)
             # what a gradient scaler says to a fused optimiser, which then leaves all as it is
-            self._optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-            _clip(self._optimizer, norm, self._clip_norm)
-            self._optimizer.step()
-        del self._optimizer.found_inf  # type: ignore[attr-defined]
+            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            self._eager.finish(norm)
+        del optimizer.found_inf  # type: ignore[attr-defined]
         return _Recording(graph, own, losses, norm, finite)
 
 
@@ -190,45 +197,3 @@ class _Recording:
             own.copy_(given, non_blocking=True)
         for name in ("label", "index"):
             self._batch[name].copy_(batch[name], non_blocking=True)
-
-
-def _descend(
-    network: nn.Module,
-    objective: Objective,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    *,
-    amp: bool,
-) -> tuple[Losses, Tensor]:
-    """Return the losses and the norm of their gradients, which are left at the parameters."""
-    with torch.autocast(batch["label"].device.type, dtype=torch.bfloat16, enabled=amp):
-        losses = objective(network, batch)
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    gradients = [each.grad for each in _parameters(optimizer) if each.grad is not None]
-    return losses, nn.utils.get_total_norm(gradients)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [each for group in optimizer.param_groups for each in group["params"]]
-
-
-def _finite(losses: Losses, norm: Tensor) -> Tensor:
-    return torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
-
-
-def _clip(optimizer: torch.optim.Optimizer, norm: Tensor, clip_norm: float | None) -> None:
-    if clip_norm is not None:
-        parameters = [each for each in _parameters(optimizer) if each.grad is not None]
-        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
-
-
-def _refuse(losses: Losses, norm: Tensor, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    raise NumericFault(
-        "NUM-001",
-        f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
-        f"lr {float(optimizer.param_groups[0]['lr']):.4g}; the step was refused",
-        where=f"clips {', '.join(batch['id'][:8])}",
-        mend="lower training.lr, or set training.amp=off, and go on with --resume",
-    )
