@@ -7,8 +7,9 @@ from jaxtyping import Int
 
 from poselens.errors import UsageError
 
-Snippet = Literal["center", "random", "mean"]
-"""What becomes of a segment's consecutive frames: the middle one, any one, or their mean."""
+Snippet = Literal["center", "random", "mean", "difference-stem"]
+"""What becomes of a segment's consecutive frames: the middle one, any one, their mean, or all of
+them for a network with a stem for differences."""
 
 
 def snippet_starts(
@@ -50,7 +51,7 @@ def frames_to_read(
     becomes of the other five is unsaid. The options and their cost: docs/decisions/0001.
     """
     starts = snippet_starts(frames, segments=segments, length=length, rng=rng)
-    if snippet == "mean":
+    if snippet in ("mean", "difference-stem"):
         offsets = np.broadcast_to(np.arange(length), (segments, length))
     elif snippet == "random" and rng is not None:
         offsets = rng.integers(0, length, size=(segments, 1))

@@ -14,7 +14,9 @@ from poselens.clips.segments import Snippet
 from poselens.errors import CheckpointError
 from poselens.pose.layouts import Layout, get_layout
 from poselens.rgb.build import Backbone, build_rgb_network
-from poselens.rgb.staa import StaaBlocks
+from poselens.rgb.motion_attention import Mask, Motion, Phi
+from poselens.rgb.staa import StaaBlocks, Start
+from poselens.rgb.temporal_aggregation import TaOrder, TaSplit
 from poselens.skeleton.build import build_skeleton_network
 from poselens.skeleton.normalise import Footing
 from poselens.skeleton.sampling import Sampling
@@ -52,6 +54,11 @@ class RgbInput(_Settings):
     background: Literal["keep", "subtract"] = "keep"
     """``subtract`` shows the network each frame's difference to the clip's mean."""
 
+    @property
+    def stem_frames(self) -> int:
+        """Frames of each part that reach the network."""
+        return self.snippet_length if self.snippet == "difference-stem" else 1
+
 
 class RgbAugment(_Settings):
     """Augmentation of RGB clips in training."""
@@ -72,9 +79,17 @@ class RgbNetworkSettings(_Settings):
     backbone: Backbone = "resnet50"
     width: float = Field(1.0, gt=0)
     shift: bool = True
+    causal: bool = False
     attend: bool = True
     aggregate: bool = True
     staa_blocks: StaaBlocks = "once"
+    mask: Mask = "global"
+    motion: Motion = "signed"
+    phi: Phi = "own"
+    ta_order: TaOrder = "spatial-temporal"
+    ta_kernel: int = Field(3, ge=1)
+    ta_split: TaSplit = "own"
+    start: Start = "identity"
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
@@ -205,7 +220,11 @@ def read_stream(facts: Mapping[str, Any], *, file: str) -> RgbStream | SkeletonS
 def build_network(stream: RgbStream | SkeletonStream) -> nn.Module:
     """Return the untrained network of a stream."""
     if isinstance(stream, RgbStream):
-        return build_rgb_network(num_classes=len(stream.classes), **stream.network.model_dump())
+        return build_rgb_network(
+            num_classes=len(stream.classes),
+            stem_frames=stream.input.stem_frames,
+            **stream.network.model_dump(),
+        )
     return build_skeleton_network(
         layout=get_layout(stream.layout),
         num_classes=len(stream.classes),

@@ -1,12 +1,13 @@
 """MobileNetV2 without its classifier, under torchvision's parameter names, on clips."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from poselens.rgb.staa import Staa, staa_or_identity
+from poselens.rgb.memory import Memory
+from poselens.rgb.staa import Staa
 from poselens.rgb.temporal_shift import TemporalShift
 
 STAGES = (
@@ -68,17 +69,21 @@ class InvertedResidual(nn.Module):
         )
         self.staa = staa
 
-    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+    def forward(
+        self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t d i j"]:
         """Return the block's features of every frame."""
         size = clip.shape[:2]
         *expand, depthwise, project, norm = self.conv
-        inner = self.shift(clip).flatten(0, 1)
+        mixed = self.shift(clip, memory) if isinstance(self.shift, TemporalShift) else clip
+        inner = mixed.flatten(0, 1)
         for part in expand:
             inner = part(inner)
         if isinstance(self.staa, Staa):
             convolution, normalise, activate = depthwise.children()
-            context = torch.unflatten(normalise(convolution(inner)), 0, size)
-            outer = activate(self.staa(torch.unflatten(inner, 0, size), context).flatten(0, 1))
+            phi = nn.Sequential(convolution, normalise)
+            outer = self.staa(torch.unflatten(inner, 0, size), phi, memory)
+            outer = activate(outer.flatten(0, 1))
         else:
             outer = depthwise(inner)
         projected = torch.unflatten(norm(project(outer)), 0, size)
@@ -92,18 +97,16 @@ class MobileNetV2(nn.Module):
         self,
         *,
         width: float,
-        shift: bool,
-        attend: bool,
-        aggregate: bool,
+        shift: Callable[[], nn.Module],
+        staa: Callable[[int, int], nn.Module],
         sites: Collection[int],
     ) -> None:
         """Build the blocks.
 
         Args:
             width: Multiple of the published numbers of channels.
-            shift: Whether the blocks with a shortcut shift before their expansion.
-            attend: Whether STAA has its MA.
-            aggregate: Whether STAA has its TA.
+            shift: Makes what blocks with a shortcut do before their expansion.
+            staa: Makes an STAA, of channels and the stride of the convolution it stands at.
             sites: Blocks that carry STAA, counted from 0 through all stages.
         """
         super().__init__()
@@ -120,14 +123,10 @@ class MobileNetV2(nn.Module):
                         outputs=outputs,
                         expansion=expansion,
                         stride=stride,
-                        shift=TemporalShift() if shift and shortcut else nn.Identity(),
-                        staa=staa_or_identity(
-                            present=len(parts) - 1 in sites,
-                            channels=inputs * expansion,
-                            stride=stride,
-                            attend=attend,
-                            aggregate=aggregate,
-                        ),
+                        shift=shift() if shortcut else nn.Identity(),
+                        staa=staa(inputs * expansion, stride)
+                        if len(parts) - 1 in sites
+                        else nn.Identity(),
                     )
                 )
                 inputs = outputs
@@ -138,10 +137,12 @@ class MobileNetV2(nn.Module):
             if isinstance(part, nn.Conv2d) and ".staa." not in name:
                 nn.init.kaiming_normal_(part.weight, mode="fan_out")
 
-    def forward(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n t c i j"]:
+    def forward(
+        self, clip: Float[Tensor, "n t 3 h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t c i j"]:
         """Return the last feature maps of every frame."""
         stem, *blocks, last = self.features
         features = torch.unflatten(stem(clip.flatten(0, 1)), 0, clip.shape[:2])
         for block in blocks:
-            features = block(features)
+            features = block(features, memory)
         return torch.unflatten(last(features.flatten(0, 1)), 0, clip.shape[:2])

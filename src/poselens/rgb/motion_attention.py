@@ -1,9 +1,20 @@
 """Motion attention (MA): Eq. (3)-(5)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from poselens.rgb.memory import Memory
+
+Mask = Literal["global", "per-frame", "squeeze", "full"]
+"""What Eq. (4) makes of the differences."""
+Motion = Literal["signed", "absolute"]
+"""Whether a fall counts as much as a rise."""
+Phi = Literal["own", "depthwise"]
+"""The convolution of Eq. (5): the block's own, or a depthwise one before it."""
 
 
 def motion_mask(clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n 1 c 1 1"]:
@@ -42,7 +53,10 @@ class MotionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(channels))
 
     def forward(
-        self, clip: Float[Tensor, "n t c h w"], context: Float[Tensor, "n t c i j"]
+        self,
+        clip: Float[Tensor, "n t c h w"],
+        context: Float[Tensor, "n t c i j"],
+        memory: Memory | None = None,
     ) -> Float[Tensor, "n t c i j"]:
         """Return the motion map of ``clip``, given ``context`` = phi(clip)."""
         weight = (motion_mask(clip) * self.gamma.view(-1, 1, 1)).to(context.dtype)

@@ -1,6 +1,6 @@
 """ResNet without its classifier, under torchvision's parameter names, on clips."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from poselens.rgb.staa import Staa, staa_or_identity
+from poselens.rgb.memory import Memory
+from poselens.rgb.staa import Staa
 from poselens.rgb.temporal_shift import TemporalShift
 
 RESNETS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, int, int, int]]] = {
@@ -49,15 +50,21 @@ class BasicBlock(nn.Module):
         self.staa = staa
         self.downsample = _downsample(inputs, planes, stride)
 
-    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+    def _phi(self, frames: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c i j"]:
+        normalised: Tensor = self.bn2(self.conv2(frames))
+        return normalised
+
+    def forward(
+        self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t d i j"]:
         """Return the block's features of every frame."""
         size = clip.shape[:2]
-        inner = F.relu(self.bn1(self.conv1(self.shift(clip).flatten(0, 1))), inplace=True)
-        outer = self.bn2(self.conv2(inner))
+        mixed = self.shift(clip, memory) if isinstance(self.shift, TemporalShift) else clip
+        inner = F.relu(self.bn1(self.conv1(mixed.flatten(0, 1))), inplace=True)
         if isinstance(self.staa, Staa):
-            outer = self.staa(
-                torch.unflatten(inner, 0, size), torch.unflatten(outer, 0, size)
-            ).flatten(0, 1)
+            outer = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+        else:
+            outer = self._phi(inner)
         outer = outer + self.downsample(clip.flatten(0, 1))
         return torch.unflatten(F.relu(outer, inplace=True), 0, size)
 
@@ -86,15 +93,21 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = _downsample(inputs, outputs, stride)
 
-    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t d i j"]:
+    def _phi(self, frames: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c i j"]:
+        normalised: Tensor = self.bn2(self.conv2(frames))
+        return normalised
+
+    def forward(
+        self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t d i j"]:
         """Return the block's features of every frame."""
         size = clip.shape[:2]
-        inner = F.relu(self.bn1(self.conv1(self.shift(clip).flatten(0, 1))), inplace=True)
-        outer = self.bn2(self.conv2(inner))
+        mixed = self.shift(clip, memory) if isinstance(self.shift, TemporalShift) else clip
+        inner = F.relu(self.bn1(self.conv1(mixed.flatten(0, 1))), inplace=True)
         if isinstance(self.staa, Staa):
-            outer = self.staa(
-                torch.unflatten(inner, 0, size), torch.unflatten(outer, 0, size)
-            ).flatten(0, 1)
+            outer = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+        else:
+            outer = self._phi(inner)
         outer = self.bn3(self.conv3(F.relu(outer, inplace=True)))
         outer = outer + self.downsample(clip.flatten(0, 1))
         return torch.unflatten(F.relu(outer, inplace=True), 0, size)
@@ -113,9 +126,8 @@ class ResNet(nn.Module):
         kind: Literal["basic", "bottleneck"],
         depths: tuple[int, int, int, int],
         width: float,
-        shift: bool,
-        attend: bool,
-        aggregate: bool,
+        shift: Callable[[], nn.Module],
+        staa: Callable[[int, int], nn.Module],
         sites: Collection[int],
     ) -> None:
         """Build the stages.
@@ -124,9 +136,8 @@ class ResNet(nn.Module):
             kind: Which residual block.
             depths: Blocks in each stage.
             width: Multiple of the published numbers of channels.
-            shift: Whether every block shifts before its first convolution.
-            attend: Whether STAA has its MA.
-            aggregate: Whether STAA has its TA.
+            shift: Makes what every block does before its first convolution.
+            staa: Makes an STAA, of channels and the stride of the convolution it stands at.
             sites: Blocks that carry STAA, counted from 0 through all stages.
         """
         super().__init__()
@@ -142,20 +153,15 @@ class ResNet(nn.Module):
             blocks: list[nn.Module] = []
             for position in range(depth):
                 stride = 2 if stages and position == 0 else 1
+                # the second convolution has the stride of a bottleneck only
+                inner_stride = stride if kind == "bottleneck" else 1
                 blocks.append(
                     block(
                         inputs=self.channels,
                         planes=planes,
                         stride=stride,
-                        shift=TemporalShift() if shift else nn.Identity(),
-                        staa=staa_or_identity(
-                            present=number in sites,
-                            channels=planes,
-                            # The second convolution has the stride of a bottleneck only.
-                            stride=stride if kind == "bottleneck" else 1,
-                            attend=attend,
-                            aggregate=aggregate,
-                        ),
+                        shift=shift(),
+                        staa=staa(planes, inner_stride) if number in sites else nn.Identity(),
                     )
                 )
                 self.channels = planes * block.expansion
@@ -167,10 +173,13 @@ class ResNet(nn.Module):
             if isinstance(part, nn.Conv2d) and ".staa." not in name:
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n t c i j"]:
+    def forward(
+        self, clip: Float[Tensor, "n t 3 h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t c i j"]:
         """Return the last feature maps of every frame."""
         stem = F.relu(self.bn1(self.conv1(clip.flatten(0, 1))), inplace=True)
         features = torch.unflatten(self.maxpool(stem), 0, clip.shape[:2])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            features = stage(features)
+            for block in stage:
+                features = block(features, memory)
         return features

@@ -1,17 +1,21 @@
 """Spatio-temporal attention and aggregation (STAA): MA then TA, and where they sit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from poselens.rgb.memory import Memory
 from poselens.rgb.motion_attention import MotionAttention
 from poselens.rgb.temporal_aggregation import TemporalAggregation
 
 StaaBlocks = Literal["once", "last-of-stage", "every-second", "all"]
 """Which residual blocks carry STAA; see `staa_sites`."""
+Start = Literal["identity", "literal"]
+"""Whether STAA starts without effect, or as the equations stand."""
 
 
 class Staa(nn.Module):
@@ -22,30 +26,23 @@ class Staa(nn.Module):
     block's activation follows it, and none stands between MA and TA.
     """
 
-    def __init__(self, *, channels: int, stride: int, attend: bool, aggregate: bool) -> None:
+    def __init__(self, *, attention: nn.Module, aggregation: nn.Module) -> None:
         super().__init__()
-        self.attention = (
-            MotionAttention(channels=channels, stride=stride) if attend else nn.Identity()
-        )
-        self.aggregation = TemporalAggregation(channels=channels) if aggregate else nn.Identity()
+        self.attention = attention
+        self.aggregation = aggregation
 
     def forward(
-        self, clip: Float[Tensor, "n t c h w"], context: Float[Tensor, "n t c i j"]
+        self,
+        clip: Float[Tensor, "n t c h w"],
+        phi: Callable[[Float[Tensor, "m c h w"]], Float[Tensor, "m c i j"]],
+        memory: Memory | None = None,
     ) -> Float[Tensor, "n t c i j"]:
-        """Return the aggregated motion map of ``clip``, given ``context`` = phi(clip)."""
+        """Return what stands for ``phi(clip)``, phi being the block's convolution of frames."""
+        context = torch.unflatten(phi(clip.flatten(0, 1)), 0, clip.shape[:2])
         attends = isinstance(self.attention, MotionAttention)
-        motion_map = self.attention(clip, context) if attends else context
-        aggregated: Tensor = self.aggregation(motion_map)
-        return aggregated
-
-
-def staa_or_identity(
-    *, present: bool, channels: int, stride: int, attend: bool, aggregate: bool
-) -> nn.Module:
-    """Return `Staa` where a block has any part of it, the identity elsewhere."""
-    if present and (attend or aggregate):
-        return Staa(channels=channels, stride=stride, attend=attend, aggregate=aggregate)
-    return nn.Identity()
+        motion_map = self.attention(clip, context, memory) if attends else context
+        aggregates = isinstance(self.aggregation, TemporalAggregation)
+        return self.aggregation(motion_map, memory) if aggregates else motion_map
 
 
 def staa_sites(depths: Sequence[int], blocks: StaaBlocks) -> frozenset[int]:

@@ -1,8 +1,17 @@
 """Temporal aggregation (TA): Eq. (6)-(8)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from poselens.rgb.memory import Memory
+
+TaOrder = Literal["spatial-temporal", "temporal-spatial"]
+"""Order of the two convolutions of Eq. (7)."""
+TaSplit = Literal["own", "block"]
+"""ChannelSplit of Eq. (6): a 1x1 convolution of its own, or the block's first."""
 
 FRAGMENTS = 4
 """Parts v1..v4 into which Eq. (6) splits the channels."""
@@ -85,7 +94,9 @@ class TemporalAggregation(nn.Module):
             outputs.append(temporal(torch.unflatten(spatial(joined), 0, size)).flatten(0, 1))
         return torch.unflatten(torch.cat(outputs, dim=1), 0, size)
 
-    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t c h w"]:
+    def forward(
+        self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t c h w"]:
         """Return ``clip`` plus its scaled aggregate; shape unchanged."""
         aggregate = self.aggregate(clip)
         return torch.addcmul(clip, aggregate, self.scale.view(-1, 1, 1).to(clip.dtype))

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poselens.rgb.memory import Memory
+
 
 def shift(clip: Float[Tensor, "n t c h w"], fraction: float = 1 / 8) -> Float[Tensor, "n t c h w"]:
     """Take the first ``fraction`` of channels from t+1, the next from t-1, the rest from t.
@@ -36,7 +38,9 @@ class TemporalShift(nn.Module):
         super().__init__()
         self.fraction = fraction
 
-    def forward(self, clip: Float[Tensor, "n t c h w"]) -> Float[Tensor, "n t c h w"]:
+    def forward(
+        self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
+    ) -> Float[Tensor, "n t c h w"]:
         """Return the shifted clip; shape unchanged."""
         return shift(clip, self.fraction)
 

@@ -1,0 +1,28 @@
+"""What a causal network remembers between two calls, so that a clip may arrive frame by frame."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+class Memory:
+    """Hand each temporal part what it left at the last call, and keep what it leaves at this one.
+
+    The parts of a network run in a fixed order, so their tensors are told apart by their turn.
+
+    Args:
+        before: ``after`` of the last call; empty at the start of a clip.
+
+    Attributes:
+        after: What the parts have left so far, in their order.
+    """
+
+    def __init__(self, before: Sequence[Tensor] = ()) -> None:
+        self._before = tuple(before)
+        self.after: tuple[Tensor, ...] = ()
+
+    def exchange(self, now: Tensor) -> Tensor | None:
+        """Leave ``now`` and return what the same part left before, None at the start of a clip."""
+        turn = len(self.after)
+        self.after = (*self.after, now)
+        return self._before[turn] if self._before else None
