@@ -54,6 +54,7 @@ def plan(folder, **changes):
         "rate": lambda progress: 0.1 / (1 + progress),
         "amp": False,
         "replay": False,
+        "compiled": None,
         "clip_norm": 1.0,
         "ema": 0.0,
         "select": "last",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from poselens.evaluation.metrics import evaluate
+from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
@@ -36,6 +37,7 @@ class Plan:
         rate: Learning rate as a function of the epochs done, fractions included.
         amp: Whether to run under bfloat16 autocast.
         replay: Whether to record a step and replay it.
+        compiled: Clips per step for which to compile the network, None to run it as written.
         clip_norm: Largest gradient norm, or None.
         ema: Decay of the moving average of weights that is judged and kept; 0 for none.
         select: Keep the weights of the last epoch, or of the best one on validation.
@@ -49,6 +51,7 @@ class Plan:
     rate: Callable[[float], float]
     amp: bool
     replay: bool
+    compiled: int | None
     clip_norm: float | None
     ema: float
     select: Literal["last", "best"]
@@ -113,7 +116,8 @@ def fit(
         progress, best = load_state(
             state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
         )
-    step = EagerStep(network, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
+    step = EagerStep(stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
     take = ReplayedStep(step) if plan.replay else step
     journal = Journal(plan.folder, epochs_done=progress.epoch)
 

@@ -32,6 +32,7 @@ from poselens.pose.layouts import get_layout
 from poselens.rgb.network import RgbNetwork
 from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
+from poselens.training.compiling import STEPS_THAT_PAY, missing_for_compiling, require_compiler
 from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
 from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
@@ -89,7 +90,7 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011`` resumed with another recipe or data.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written, ``ENV-011``,
-            ``ENV-012`` no memory.
+            ``ENV-012`` no memory, ``ENV-013`` no compiler.
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
     """
     batch_size = section.training.batch_size
@@ -294,6 +295,7 @@ def _fit(
             write_contrasted(request.out, epoch, contrast.tally.read())
             contrast.tally.reset()
 
+    compiled = _compiles(section, device, steps=settings.epochs * len(samples.batches))
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -301,7 +303,8 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device),
+        replay=_replays(section, device, compiled=compiled),
+        compiled=settings.batch_size if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
@@ -320,11 +323,32 @@ def _fit(
     )
 
 
-def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
+def _compiles(section: RgbSection | SkeletonSection, device: torch.device, *, steps: int) -> bool:
+    """Return whether to compile the network; of itself where it pays.
+
+    Raises:
+        EnvironmentFault: ``ENV-013`` when it is wanted and something it needs is missing.
+    """
+    wanted = section.training.compile
+    if wanted == "on":
+        require_compiler(device)
+        return True
+    return (
+        wanted == "auto"
+        and device.type == "cuda"
+        and isinstance(section, RgbSection)
+        and steps >= STEPS_THAT_PAY
+        and missing_for_compiling(device) is None
+    )
+
+
+def _replays(
+    section: RgbSection | SkeletonSection, device: torch.device, *, compiled: bool
+) -> bool:
     """Return whether to record steps; of itself where the host is the slower side."""
     wanted = section.training.replay
     if wanted == "auto":
-        return device.type == "cuda" and isinstance(section, SkeletonSection)
+        return device.type == "cuda" and (compiled or isinstance(section, SkeletonSection))
     return wanted == "on" and device.type == "cuda"
 
 
@@ -368,7 +392,9 @@ def _selection(
 def _digest(config: dict[str, Any], folder: ClipFolder) -> str:
     """Return what a resumed run must agree on; how it is carried out is free to change."""
     settings = {
-        k: v for k, v in config["training"].items() if k not in ("workers", "max_bad", "replay")
+        k: v
+        for k, v in config["training"].items()
+        if k not in ("workers", "max_bad", "replay", "compile")
     }
     content = {**config, "training": settings, "data": folder.fingerprint()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
