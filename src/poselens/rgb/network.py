@@ -34,7 +34,8 @@ class RgbNetwork(nn.Module):
 
     def forward(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n k"]:
         """Return the logits of RGB clips, normalised with ImageNet's mean and deviation."""
-        pooled = self.features(clip).mean(dim=(3, 4))  # (n, t, c)
+        kind = self.fc.weight.dtype
+        pooled = self.features(clip).mean(dim=(3, 4), dtype=kind)  # (n, t, c)
         logits: Tensor = self.fc(self.dropout(pooled))
         return logits.mean(dim=1)
 
