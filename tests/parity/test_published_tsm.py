@@ -1,4 +1,4 @@
-"""Published networks with a shift, written from their equations on their own names, against ours."""
+"""Published networks with a shift, by their equations on their own names, against ours."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def normalised(w, place, x):
 
 
 def mixed(x, n):
-    """An eighth of the channels from the next frame, an eighth from the one before; zero outside."""
+    """An eighth of the channels from the next frame, an eighth from the last; zero outside."""
     clips = x.unflatten(0, (n, -1))
     moved = clips.clone()
     fold = x.shape[1] // 8
@@ -28,7 +28,7 @@ def mixed(x, n):
 
 
 def resnet_logits(w, clip, backbone, names):
-    """Evaluation mode; the frames of (n, t, 3, h, w) one after another, the mean of their logits."""
+    """Evaluation mode; (n, t, 3, h, w) frame by frame, then the mean of the logits."""
     prefix, convolution, norm, down, last = names
     n = clip.shape[0]
 

@@ -110,36 +110,42 @@ def filled(shapes, *, seed=0, dtype=torch.float32):
     return tensors
 
 
-def renamed(tensors, *, prefix, classifier):
+def renamed(table, *, prefix, classifier):
     """Put a prefix before the backbone's names, and give the classifier its name."""
     names = OrderedDict()
-    for name, values in tensors.items():
+    for name, values in table.items():
         layer, _, leaf = name.rpartition(".")
         last = layer in ("fc", "classifier", "classifier.1")
         names[f"{classifier}.{leaf}" if last else f"{prefix}{name}"] = values
     return names
 
 
-def tsm_tensors(backbone, *, classes=400, planes=64, shift=True, seed=0, dtype=torch.float32):
+def tsm_shapes(backbone, *, classes=400, planes=64, shift=True):
     """The state dict of TSM's main.py: its network inside DataParallel."""
     shapes = (
         mobilenet_shapes(classes=classes, names="flat", shift=shift)
         if backbone == "mobilenetv2"
         else resnet_shapes(backbone, classes=classes, planes=planes, shift=shift)
     )
-    tensors = filled(shapes, seed=seed, dtype=dtype)
-    return renamed(tensors, prefix="module.base_model.", classifier="module.new_fc")
+    return renamed(shapes, prefix="module.base_model.", classifier="module.new_fc")
 
 
-def mmaction_tensors(backbone, *, classes=400, planes=64, shift=True, seed=0, dtype=torch.float32):
+def mmaction_shapes(backbone, *, classes=400, planes=64, shift=True):
     """The state dict of mmaction2's recogniser."""
     shapes = (
         mobilenet_shapes(classes=classes, names="mmaction", shift=shift)
         if backbone == "mobilenetv2"
         else resnet_shapes(backbone, classes=classes, planes=planes, names="mmaction", shift=shift)
     )
-    tensors = filled(shapes, seed=seed, dtype=dtype)
-    return renamed(tensors, prefix="backbone.", classifier="cls_head.fc_cls")
+    return renamed(shapes, prefix="backbone.", classifier="cls_head.fc_cls")
+
+
+def tsm_tensors(backbone, *, seed=0, dtype=torch.float32, **size):
+    return filled(tsm_shapes(backbone, **size), seed=seed, dtype=dtype)
+
+
+def mmaction_tensors(backbone, *, seed=0, dtype=torch.float32, **size):
+    return filled(mmaction_shapes(backbone, **size), seed=seed, dtype=dtype)
 
 
 def tsm_file(tensors, arch):

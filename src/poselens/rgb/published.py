@@ -27,6 +27,7 @@ from torch import Tensor
 from poselens.errors import CheckpointError
 from poselens.rgb.mobilenetv2 import STAGES
 from poselens.rgb.network import RgbNetwork
+from poselens.rgb.resnet import RESNETS
 from poselens.rgb.temporal_shift import TemporalShift
 
 Kind = Literal["ours", "torchvision", "tsm", "mmaction"]
@@ -111,7 +112,7 @@ def load_published(
             file=file,
             mend=f"read it under the names of {looks_like}, which it has"
             if looks_like not in (None, kind)
-            else "use weights of the same backbone at the same width",
+            else _mend(wanted.values(), own),
         )
     network.load_state_dict(
         {target: tensors[stored] for stored, target in wanted.items()}, strict=False
@@ -278,6 +279,31 @@ def _faults(
         and not name.endswith("num_batches_tracked")
     ]
     return faults
+
+
+def _mend(found: Collection[str], own: Collection[str]) -> str:
+    """Say which backbone the names found belong to, where that is another than the network's."""
+    backbone = _backbone_of(found)
+    if backbone in (None, _backbone_of(own)):
+        return "use weights of the same backbone at the same width"
+    return f"use them in a network with the backbone {backbone}"
+
+
+def _backbone_of(names: Collection[str]) -> str | None:
+    """Tell a backbone by the blocks that names speak of."""
+    if "backbone.features.18.0.weight" in names:
+        return "mobilenetv2"
+    blocks = {match[0] for name in names if (match := re.match(r"backbone\.layer\d+\.\d+", name))}
+    kind = "bottleneck" if "backbone.layer1.0.conv3.weight" in names else "basic"
+    for backbone, (block, depths) in RESNETS.items():
+        expected = {
+            f"backbone.layer{stage}.{number}"
+            for stage, depth in enumerate(depths, 1)
+            for number in range(depth)
+        }
+        if (kind, blocks) == (block, expected):
+            return backbone
+    return None
 
 
 def _summed_up(names: Iterable[str]) -> tuple[str, ...]:

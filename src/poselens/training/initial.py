@@ -148,7 +148,7 @@ def read_stored(path: Path) -> Stored:
     tensors = {name: value for name, value in table.items() if _is_plain(value)}
     if not tensors:
         raise CheckpointError("CKPT-013", "expected a table of tensors", file=path)
-    beside = {name: "not a tensor" for name in table if name not in tensors}
+    beside = {name: "not a tensor of numbers in memory" for name in table if name not in tensors}
     return Stored(tensors, {**beside, **(_beside(content) if wrapped else {})}, {})
 
 
