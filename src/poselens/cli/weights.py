@@ -207,14 +207,19 @@ def _rgb(
 def _tell(facts: dict[str, Any], out: Path) -> None:
     """Say for people what was and was not taken."""
     left_out = facts["left_out"]
-    typer.echo(f"{out}: {facts['taken']} tensors taken, left out: {', '.join(left_out) or 'none'}")
-    if not isinstance(left_out, dict):
+    if facts["network"] == Network.ctr_gcn:
+        named = ", ".join(left_out) or "none"
+        typer.echo(f"{out}: {facts['taken']} tensors taken, left out: {named}")
         return
+    typer.echo(
+        f"{out}: {facts['taken']} tensors taken under the names of {facts['network']}, "
+        f"for {facts['backbone']} and {facts['classes']} classes"
+    )
     rows = [
         *(["left out", name, why] for name, why in left_out.items()),
-        *(["not in the file", name, "keeps its start"] for name in facts["kept"]),
+        *(["not in the file", name, "the network keeps its own"] for name in facts["kept"]),
     ]
     if rows:
-        give_table(str(facts["source"]), ["", "name", "why"], rows)
+        give_table(facts["source"], ["", "name", "why"], rows)
     for note in facts["notes"]:
         typer.echo(note)
