@@ -1,5 +1,6 @@
 """Put an RGB network together: every ablation is an argument, every absent part an identity."""
 
+from functools import partial
 from typing import Literal, TypedDict
 
 import torch
@@ -48,6 +49,56 @@ VARIANTS: dict[str, RgbOptions] = {
 ``mobile`` has no TA, whose full convolutions on the wide inner channels would cost more than the
 network.
 """
+
+
+def build_staa(
+    channels: int,
+    stride: int,
+    *,
+    attend: bool = True,
+    aggregate: bool = True,
+    mask: Mask = "global",
+    motion: Motion = "signed",
+    phi: Phi = "own",
+    ta_order: TaOrder = "spatial-temporal",
+    ta_kernel: int = 3,
+    ta_split: TaSplit = "own",
+    start: Start = "identity",
+    causal: bool = False,
+) -> Staa:
+    """Put one STAA together, for a block whose 3x3 convolution has these channels and this stride.
+
+    The other arguments are those of `build_rgb_network`.
+
+    Raises:
+        UsageError: ``CFG-030`` for an even ``ta_kernel``, ``CFG-031`` for channels that do not
+            part evenly.
+    """
+    own = phi == "own"
+    attention: nn.Module = nn.Identity()
+    aggregation: nn.Module = nn.Identity()
+    if attend:
+        attention = MotionAttention(
+            channels=channels,
+            stride=stride if own else 1,
+            mask=mask,
+            motion=motion,
+            start=start,
+            causal=causal,
+        )
+    if aggregate:
+        aggregation = TemporalAggregation(
+            channels=channels,
+            order=ta_order,
+            kernel=ta_kernel,
+            split=ta_split,
+            start=start,
+            causal=causal,
+        )
+    if own:
+        return Staa(attention=attention, aggregation=aggregation)
+    context = DepthwisePhi(channels=channels, start=start) if attend else nn.Identity()
+    return Staa(attention=attention, aggregation=aggregation, phi=context)
 
 
 def build_rgb_network(
@@ -102,32 +153,19 @@ def build_rgb_network(
     def make_shift() -> nn.Module:
         return TemporalShift() if shift else nn.Identity()
 
-    def make_staa(channels: int, stride: int) -> nn.Module:
-        own = phi == "own"
-        attention: nn.Module = nn.Identity()
-        aggregation: nn.Module = nn.Identity()
-        if attend:
-            attention = MotionAttention(
-                channels=channels,
-                stride=stride if own else 1,
-                mask=mask,
-                motion=motion,
-                start=start,
-                causal=causal,
-            )
-        if aggregate:
-            aggregation = TemporalAggregation(
-                channels=channels,
-                order=ta_order,
-                kernel=ta_kernel,
-                split=ta_split,
-                start=start,
-                causal=causal,
-            )
-        if own:
-            return Staa(attention=attention, aggregation=aggregation)
-        context = DepthwisePhi(channels=channels, start=start) if attend else nn.Identity()
-        return Staa(attention=attention, aggregation=aggregation, phi=context)
+    make_staa = partial(
+        build_staa,
+        attend=attend,
+        aggregate=aggregate,
+        mask=mask,
+        motion=motion,
+        phi=phi,
+        ta_order=ta_order,
+        ta_kernel=ta_kernel,
+        ta_split=ta_split,
+        start=start,
+        causal=causal,
+    )
 
     # without either part there is nothing to stand anywhere
     trunk: MobileNetV2 | ResNet
