@@ -50,7 +50,7 @@ def _peaks_so_far(
     # What is left of the peaks depends on what was left before, so it is filled in at the end.
     left = torch.empty_like(none_yet)
     if memory is not None:
-        last_frame = memory.exchange(clip[:, -1:])
+        last_frame = memory.exchange(clip[:, -1:].clone())
         last_peak = memory.exchange(left)
     frames = clip if last_frame is None else _along_time([last_frame, clip])
     pairs = _pair_peaks(frames, mask, motion)
