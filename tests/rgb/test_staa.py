@@ -248,6 +248,23 @@ def test_features_of_a_causal_network_without_shift_arrive_frame_by_frame(backbo
     torch.testing.assert_close(torch.cat(frames, dim=1), whole, atol=1e-9, rtol=1e-9)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("mask", get_args(Mask))
+@pytest.mark.parametrize("causal", [False, True])
+def test_half_the_digits_stay_half_and_keep_their_layout(mask, causal):
+    staa = build_staa(16, 1, mask=mask, phi="depthwise", causal=causal, start="literal")
+    staa = staa.eval().to(memory_format=torch.channels_last)
+    convolution = convolution_of_a_block(1).to(memory_format=torch.channels_last)
+    frames = torch.randn(6, 16, 5, 4).relu().to(memory_format=torch.channels_last)
+    clip = torch.unflatten(frames, 0, (2, 3))
+    expected = staa(clip, convolution)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = staa(clip.bfloat16(), convolution)
+    assert out.dtype == torch.bfloat16
+    assert out.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out.float(), expected, atol=0.15, rtol=0.1)
+
+
 def test_a_graph_is_recorded_whole():
     staa = build_staa(8, 1, mask="squeeze", phi="depthwise", causal=True)
     clip, convolution = torch.randn(2, 3, 8, 4, 4), nn.Conv2d(8, 8, 1)
