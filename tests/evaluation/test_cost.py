@@ -88,6 +88,31 @@ def test_placements_cost_what_the_decision_record_says(blocks, gmacs):
     assert cost.macs / 1e9 == pytest.approx(gmacs, abs=0.006)
 
 
+def options_by_hand(planes, size):
+    """What an option adds to one STAA of 8 frames, by its name and value."""
+    cells, part = 8 * size**2, planes // 4
+    return {
+        ("mask", "per-frame"): 0,
+        ("mask", "squeeze"): 8 * 2 * planes * (planes // 16),
+        ("mask", "full"): 0,
+        ("motion", "absolute"): 0,
+        ("phi", "depthwise"): cells * planes * 9,
+        ("ta_order", "temporal-spatial"): 0,
+        ("ta_kernel", 1): -cells * 3 * part * 2,
+        ("ta_kernel", 5): cells * 3 * part * 2,
+        ("ta_split", "block"): -cells * planes**2,
+        ("start", "literal"): 0,
+        ("causal", True): 0,
+    }
+
+
+@pytest.mark.parametrize(("option", "more"), options_by_hand(256, 14).items(), ids=str)
+def test_options_cost_what_the_decision_record_says(option, more):
+    name, value = option
+    cost = rgb_cost(**VARIANTS["paper"], **{name: value})
+    assert cost.macs == resnet50_by_hand() + staa_by_hand(256, 14) + more
+
+
 @pytest.mark.parametrize("dataset", SKELETON_GMACS)
 def test_paper_variant_and_a_skeleton_stream_stay_within_the_published_cost(dataset):
     cost = rgb_cost(**VARIANTS["paper"])

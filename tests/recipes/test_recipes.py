@@ -4,6 +4,9 @@ import torch
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.errors import UsageError
 from poselens.recipes import FOLDER, load, names
+from poselens.rgb.motion_attention import MotionAttention
+from poselens.rgb.temporal_aggregation import TemporalAggregation
+from poselens.rgb.temporal_shift import TemporalShift
 
 CLAIM = ("Data", "Claim", "Cost", "Command")
 
@@ -54,6 +57,51 @@ def test_the_literal_recipe_is_the_papers():
     assert (skeleton.lr, skeleton.weight_decay, skeleton.nesterov) == (0.1, 4e-4, True)
     assert (skeleton.epochs, skeleton.milestones, skeleton.warmup_epochs) == (65, (35, 55), 5)
     assert paper.fusion.weights == "paper"
+
+
+NO_MA = {"rgb.network.attend": False}
+NO_TA = {"rgb.network.aggregate": False}
+TABLE_4 = {
+    "table4-tsm": {"rgb.input.crop": False} | NO_MA | NO_TA,
+    "table4-crop": NO_MA | NO_TA,
+    "table4-ma": NO_TA,
+    "table4-staa": {},
+    "table4-fused": {},
+}
+"""What makes each row, where the rest is the recipe ``paper``."""
+
+
+def flat(settings, prefix=""):
+    found = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+@pytest.mark.parametrize("name", TABLE_4)
+def test_a_row_of_table_4_is_paper_but_for_what_makes_the_row(name):
+    paper, row = flat(load("paper").model_dump()), flat(load(name).model_dump())
+    assert row.keys() == paper.keys()
+    changed = {key: value for key, value in row.items() if value != paper[key]}
+    assert changed == {"name": name} | TABLE_4[name]
+
+
+@pytest.mark.parametrize("name", TABLE_4)
+def test_a_row_of_table_4_builds_the_parts_it_names(name):
+    recipe = load(name)
+    with torch.device("meta"):
+        stream = RgbStream(classes=("a", "b"), input=recipe.rgb.input, network=recipe.rgb.network)
+        kinds = [type(part) for part in build_network(stream).modules()]
+    assert kinds.count(MotionAttention) == (0 if NO_MA.items() <= TABLE_4[name].items() else 1)
+    assert kinds.count(TemporalAggregation) == (0 if NO_TA.items() <= TABLE_4[name].items() else 1)
+    assert kinds.count(TemporalShift) == 16
+
+
+def test_the_rows_of_table_4_are_all_there():
+    assert {name for name in names() if name.startswith("table4")} == set(TABLE_4)
 
 
 def test_an_unknown_recipe_has_a_neighbour():

@@ -1,5 +1,6 @@
 """Put an RGB network together: every ablation is an argument, every absent part an identity."""
 
+from functools import partial
 from typing import Literal, TypedDict
 
 import torch
@@ -9,7 +10,7 @@ from poselens.rgb.mobilenetv2 import STAGES, MobileNetV2
 from poselens.rgb.motion_attention import Mask, Motion, MotionAttention, Phi
 from poselens.rgb.network import RgbNetwork
 from poselens.rgb.resnet import RESNETS, ResNet
-from poselens.rgb.staa import Staa, StaaBlocks, Start, staa_sites
+from poselens.rgb.staa import DepthwisePhi, Staa, StaaBlocks, Start, staa_sites
 from poselens.rgb.temporal_aggregation import TaOrder, TaSplit, TemporalAggregation
 from poselens.rgb.temporal_shift import TemporalShift
 
@@ -50,6 +51,56 @@ network.
 """
 
 
+def build_staa(
+    channels: int,
+    stride: int,
+    *,
+    attend: bool = True,
+    aggregate: bool = True,
+    mask: Mask = "global",
+    motion: Motion = "signed",
+    phi: Phi = "own",
+    ta_order: TaOrder = "spatial-temporal",
+    ta_kernel: int = 3,
+    ta_split: TaSplit = "own",
+    start: Start = "identity",
+    causal: bool = False,
+) -> Staa:
+    """Put one STAA together, for a block whose 3x3 convolution has these channels and this stride.
+
+    The other arguments are those of `build_rgb_network`.
+
+    Raises:
+        UsageError: ``CFG-030`` for an even ``ta_kernel``, ``CFG-031`` for channels that do not
+            part evenly.
+    """
+    own = phi == "own"
+    attention: nn.Module = nn.Identity()
+    aggregation: nn.Module = nn.Identity()
+    if attend:
+        attention = MotionAttention(
+            channels=channels,
+            stride=stride if own else 1,
+            mask=mask,
+            motion=motion,
+            start=start,
+            causal=causal,
+        )
+    if aggregate:
+        aggregation = TemporalAggregation(
+            channels=channels,
+            order=ta_order,
+            kernel=ta_kernel,
+            split=ta_split,
+            start=start,
+            causal=causal,
+        )
+    if own:
+        return Staa(attention=attention, aggregation=aggregation)
+    context = DepthwisePhi(channels=channels, start=start) if attend else nn.Identity()
+    return Staa(attention=attention, aggregation=aggregation, phi=context)
+
+
 def build_rgb_network(
     *,
     backbone: Backbone,
@@ -72,6 +123,9 @@ def build_rgb_network(
 ) -> RgbNetwork:
     """Build the RGB branch; the rows of Table 4 are four calls.
 
+    Every reading of the paper is an argument; the choice of each default, and what the others cost,
+    is in docs/decisions (0002 and 0011).
+
     Args:
         backbone: Which network; its parameters have torchvision's names.
         num_classes: Length of the logits.
@@ -82,26 +136,36 @@ def build_rgb_network(
         staa_blocks: Which residual blocks carry the two.
         mask: What Eq. (4) makes of the differences.
         motion: Differences with their sign, or their size alone.
-        phi: The convolution of Eq. (5).
+        phi: The convolution of Eq. (5): the block's own, or one before it.
         ta_order: Order of the two convolutions of Eq. (7).
         ta_kernel: Frames that Conv_dep of Eq. (7) sees, an odd number.
         ta_split: What plays ChannelSplit of Eq. (6).
-        start: Whether STAA starts without effect.
+        start: Whether STAA starts without effect, so that weights from before keep working, or as
+            the equations stand.
         stem_frames: Frames of each snippet that reach the network.
         width: Multiple of the published numbers of channels.
         dropout: Share of pooled features dropped before the classifier.
+
+    Raises:
+        UsageError: ``CFG-030`` for an even ``ta_kernel``.
     """
 
     def make_shift() -> nn.Module:
         return TemporalShift() if shift else nn.Identity()
 
-    def make_staa(channels: int, stride: int) -> nn.Module:
-        return Staa(
-            attention=MotionAttention(channels=channels, stride=stride)
-            if attend
-            else nn.Identity(),
-            aggregation=TemporalAggregation(channels=channels) if aggregate else nn.Identity(),
-        )
+    make_staa = partial(
+        build_staa,
+        attend=attend,
+        aggregate=aggregate,
+        mask=mask,
+        motion=motion,
+        phi=phi,
+        ta_order=ta_order,
+        ta_kernel=ta_kernel,
+        ta_split=ta_split,
+        start=start,
+        causal=causal,
+    )
 
     # without either part there is nothing to stand anywhere
     trunk: MobileNetV2 | ResNet
