@@ -35,7 +35,10 @@ def _pair_peaks(
     if motion == "absolute":
         moved = moved.abs()
     if mask != "full":
-        return moved.amax(dim=(3, 4), keepdim=True)
+        # The gradient of a maximum without an index looks for the number again. A compiler that
+        # computes it in other bits finds it nowhere, and divides by how often it was found.
+        peaks = moved.movedim(2, -1).flatten(2, 3).max(dim=2).values
+        return peaks[..., None, None]
     peaks = F.max_pool2d(moved.flatten(0, 1), kernel_size=3, stride=1, padding=1)
     return torch.unflatten(peaks, 0, moved.shape[:2])
 
@@ -108,7 +111,7 @@ def motion_mask(
     else:
         peaks = _pair_peaks(clip, mask, motion)
         if mask == "global":
-            peaks = peaks.amax(dim=1, keepdim=True)
+            peaks = peaks.max(dim=1, keepdim=True).values
         else:
             inner = torch.maximum(peaks[:, 1:], peaks[:, :-1])
             peaks = _along_time([peaks[:, :1], inner, peaks[:, -1:]])
