@@ -150,11 +150,15 @@ def read_video(
 def rgb_input(
     pixels: UInt8[np.ndarray, "n h w 3"], settings: RgbInput, view: View
 ) -> UInt8[Tensor, "t 3 size size"]:
-    """Turn decoded frames, all snippets one after another, into the network's input."""
+    """Turn decoded frames, all snippets one after another, into the network's input.
+
+    The frames of a ``mean`` snippet are averaged; those of a ``difference-stem`` stay in order, for
+    the network to take their differences.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
     cut = apply_to_pixels(tensor, view, size=settings.size)
-    per = len(cut) // settings.segments
-    if per > 1:
+    if settings.snippet == "mean":
+        per = len(cut) // settings.segments
         snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
         cut = snippets.mean(1).round().to(torch.uint8)
     return without_background(cut) if settings.background == "subtract" else cut
