@@ -26,6 +26,7 @@ from poselens.clips.augment import (
 )
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
+from poselens.clips.look import view_numbers
 from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
 from poselens.data.folder import ClipFolder
@@ -49,12 +50,15 @@ class Sample:
         label: Class index after mirroring, -1 unknown.
         clip: Position in the data set.
         id: Clip id.
+        look: How the regions in ``inputs`` are to be looked at (``look.view_numbers``); None where
+            ``inputs`` are what the network sees.
     """
 
     inputs: tuple[Tensor, ...]
     label: int
     clip: int
     id: str
+    look: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,8 @@ class RgbClips(Dataset[Item]):
         augment: Training augmentation, or None at test.
         seed: Seed of augmentation and snippets.
         cache: Regions decoded before, or None to decode each time.
+        whole: Return whole regions and how to look at them, for ``batches.to_device`` to do on a
+            GPU; else what the network sees.
     """
 
     def __init__(
@@ -215,8 +221,10 @@ class RgbClips(Dataset[Item]):
         augment: RgbAugment | None,
         seed: int,
         cache: FrameCache | None = None,
+        whole: bool = False,
     ) -> None:
         self._folder = folder
+        self._whole = whole
         self._settings = settings
         self._augment = augment
         self._seed = seed
@@ -264,6 +272,10 @@ class RgbClips(Dataset[Item]):
             source = self._source(clip)
             wanted = choose_frames(source.frames, self._settings, rng)
             pixels = read_video(source, self._settings, wanted)
+        if self._whole:
+            regions = torch.from_numpy(np.ascontiguousarray(pixels))
+            numbers = view_numbers([view], scale=self._settings.scale)
+            return Sample((regions,), label, clip, identity, numbers[0])
         return Sample((rgb_input(pixels, self._settings, view),), label, clip, identity)
 
     def decode(self, clip: int) -> NDArray[np.uint8]:

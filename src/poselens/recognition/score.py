@@ -61,6 +61,7 @@ def score_folder(
     """
     _require_fitting(trained, folder)
     skipped: dict[str, str] = {}
+    look = trained.stream.input if isinstance(trained.stream, RgbStream) else None
     if batch_size is None:
         batch_size = 256 if _is_small(trained) and trained.device.type == "cuda" else 32
 
@@ -68,7 +69,7 @@ def score_folder(
         for batch, unreadable in _batches(trained, folder, clips, workers, batch_size):
             skipped.update(unreadable)
             if batch["id"]:
-                yield to_device(batch, trained.device)
+                yield to_device(batch, trained.device, look)
             if told is not None and (batch["id"] or unreadable):
                 told(len(batch["id"]) + len(unreadable))
         if len(skipped) == len(clips):
@@ -101,7 +102,8 @@ def _batches(
     if isinstance(stream, RgbStream):
         processes = data_processes(trained.device) if workers is None else workers
         order = EpochBatches(clips, batch_size=batch_size, shuffle=False)
-        rgb = RgbClips(folder, settings=stream.input, augment=None, seed=0)
+        whole = trained.device.type == "cuda"
+        rgb = RgbClips(folder, settings=stream.input, augment=None, seed=0, whole=whole)
         for batch in loaded(make_loader(rgb, order, workers=min(processes, len(order) - 1))):
             yield batch, {clip.id: clip.reason for clip in batch["skipped"]}
         return
