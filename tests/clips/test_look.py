@@ -109,7 +109,7 @@ def test_clips_are_those_of_the_other_path(snippet, background):
     frames = noise(2, 4 if snippet == "center" else 12, 24, 24, 3)
     rng = np.random.default_rng(0)
     views = [random_view(rng, brightness=0.2), centre_view(scale=24, size=20)]
-    found = make_clips(frames, view_numbers(views, scale=24), settings)
+    found = make_clips(frames, view_numbers(views, scale=24)[:, None], settings)
     expected = normalised(
         torch.stack(
             [

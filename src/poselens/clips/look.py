@@ -117,12 +117,31 @@ def _grey(levels: Tensor) -> Tensor:
 
 
 def make_clips(
+    frames: UInt8[Tensor, "n read h w 3"],
+    numbers: Float[Tensor, "n crops 14"],
+    settings: RgbInput,
+) -> Float[Tensor, "n *views t 3 size size"]:
+    """Return the network's input from the stored regions of a batch.
+
+    The same as ``assemble.rgb_views`` and :func:`normalised`; the axis of the views, every crop at
+    every offset, is there from two views on.
+    """
+    n, crops, t = len(frames), numbers.shape[1], settings.frames_read
+    offsets = frames.shape[1] // t
+    parts = frames.reshape(n * offsets, t, *frames.shape[2:])
+    seen = [
+        _one_view(parts, numbers[:, crop].repeat_interleave(offsets, dim=0), settings)
+        for crop in range(crops)
+    ]
+    if crops * offsets == 1:
+        return seen[0]
+    views = torch.stack([view.view(n, offsets, *view.shape[1:]) for view in seen], dim=1)
+    return views.flatten(1, 2)
+
+
+def _one_view(
     frames: UInt8[Tensor, "n t h w 3"], numbers: Float[Tensor, "n 14"], settings: RgbInput
 ) -> Float[Tensor, "n t 3 size size"]:
-    """Return the network's input from the stored regions of a batch, one view per clip.
-
-    The same as ``assemble.rgb_input`` and :func:`normalised`.
-    """
     seen = look(frames, numbers, size=settings.size)
     if settings.snippet == "mean":
         n, size = seen.shape[:2]
@@ -134,18 +153,18 @@ def make_clips(
     return normalised(seen.permute(0, 2, 3, 1, 4))
 
 
-def normalised(clips: Tensor) -> Float[Tensor, "n t 3 h w"]:
-    """Return clips ``(n, t, 3, h, w)`` of grey levels with ImageNet's mean 0 and deviation 1.
+def normalised(clips: Tensor) -> Float[Tensor, "*n 3 h w"]:
+    """Return frames of grey levels, whatever their type, with ImageNet's mean 0 and deviation 1.
 
-    A frame's colours lie side by side in memory (channels_last, frames of all clips in one row).
+    A pixel's colours lie side by side in memory (channels_last, frames of all clips in one row).
     """
-    n, t, colours, rows, columns = clips.shape
-    made = torch.empty((n, t, rows, columns, colours), device=clips.device)
-    factor, shift = _normalisation(clips.device, columns)
+    pixels = clips.movedim(-3, -1)
+    made = torch.empty(pixels.shape, device=clips.device)
+    factor, shift = _normalisation(clips.device, pixels.shape[-2])
     # one pass that converts and lays out, and one that scales in place, in long rows
-    flat = made.copy_(clips.permute(0, 1, 3, 4, 2)).view(n, t, rows, -1)
-    torch.addcmul(shift, flat, factor, out=flat)
-    return made.permute(0, 1, 4, 2, 3)
+    rows = made.copy_(pixels).flatten(-2)
+    torch.addcmul(shift, rows, factor, out=rows)
+    return made.movedim(-1, -3)
 
 
 @lru_cache(maxsize=8)
