@@ -25,6 +25,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+ONE_VIEW = "centre"
+"""Name of looking at a clip once."""
+
 Space = Literal["pixels", "metres"]
 """Where joints live: ``pixels`` of the upright, full video frame, or ``metres`` before a camera."""
 
@@ -89,6 +92,7 @@ class Scores:
         labels: ``(n,)`` class indices, -1 where unknown.
         classes: Class names, one per column.
         stream: Name of the stream: ``rgb``, ``joint``, ``bone``, ..., ``fused``.
+        views: Name of the views of each clip that were averaged; ``centre`` is one view.
     """
 
     logits: Float[np.ndarray, "n k"]
@@ -96,6 +100,7 @@ class Scores:
     labels: Int[np.ndarray, " n"]
     classes: Sequence[str]
     stream: str
+    views: str = ONE_VIEW
 
 
 Facts = Mapping[str, str | int | float | bool | None]

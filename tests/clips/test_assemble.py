@@ -186,3 +186,23 @@ def test_mean_snippets_are_averaged():
     assert made.dtype == torch.uint8
     # half a grey level rounds to even
     assert made[:, 0, 0, 0].tolist() == [16, 102]
+
+
+def test_a_stem_for_differences_sees_every_frame_in_order():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    settings = RgbInput(segments=2, snippet_length=3, snippet="difference-stem", scale=8, size=8)
+    view = centre_view(scale=8, size=8)
+    made = rgb_input(pixels, settings, view)
+    np.testing.assert_array_equal(made.permute(0, 2, 3, 1).numpy(), pixels)
+    bare = rgb_input(pixels, settings.model_copy(update={"background": "subtract"}), view)
+    expected = (pixels - pixels.mean(0, dtype=np.float64)) / 2 + 128
+    found = bare.permute(0, 2, 3, 1).numpy()
+    assert found.shape == pixels.shape
+    assert abs(found - expected).max() <= 0.5 + 1e-4
+
+
+def test_a_sample_for_a_stem_for_differences_has_all_frames(tiny_folder):
+    settings = RGB.model_copy(update={"snippet": "difference-stem"})
+    clips = rgb(tiny_folder, settings=settings)
+    assert clips[0, 0, 5].inputs[0].shape == (6, 3, 32, 32)

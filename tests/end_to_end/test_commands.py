@@ -66,6 +66,14 @@ def test_the_whole_passage(poselens, drawn, passage, monkeypatch):
     table = poselens("evaluate", "bundle", data, *PROTOCOL)
     assert "fused" in table.out
     assert f"selection: {facts['selection']}" in table.err
+    assert "16 clips, 1 view" in " ".join(table.out.split())
+    crops = ["--views", "3-crops"]
+    assert poselens("evaluate", "bundle", data, *PROTOCOL, *crops, "--json").facts["views"] == 3
+    table = poselens("evaluate", "bundle", data, *PROTOCOL, *crops)
+    assert "rgb in 3 views (3-crops)" in " ".join(table.out.split())
+    assert "note: rgb saw 3 views of each clip (3-crops), which cost 3 times one" in table.err
+    wrong = poselens("evaluate", "joint", data, *PROTOCOL, *crops, "--json")
+    assert (wrong.code, wrong.facts["error"]["code"]) == (2, "CFG-038")
 
     predicted = poselens("predict", "bundle", drawn.video, "--out", "out", "--json")
     assert predicted.code == 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,26 @@ def test_scores_come_back_from_disk_and_the_bytes_are_the_same(tmp_path):
     assert back.labels.tolist() == [0, -1]
     assert back.classes == ["a", "b"]
     assert back.stream == "rgb"
+
+
+def test_views_are_kept_with_the_scores_where_there_are_several(tmp_path):
+    path = tmp_path / "scores.npz"
+    one = make([[1, 0]], ["x"], [0])
+    write_scores(path, one)
+    assert "views" not in np.load(path).files
+    assert read_scores(path).views == "centre"
+    write_scores(path, replace(one, views="3-crops"))
+    assert read_scores(path).views == "3-crops"
+    other = make([[0, 1]], ["x"], [0], stream="joint")
+    assert fuse([other, read_scores(path)], [1, 1]).views == "3-crops"
+    assert fuse([other, one], [1, 1]).views == "centre"
+    fields = dict(np.load(path))
+    np.savez(path, **{**fields, "views": np.array(3)})
+    with pytest.raises(InputError, match="views has type int64"):
+        read_scores(path)
+    np.savez(path, **{**fields, "views": np.array(["3-crops"])})
+    with pytest.raises(InputError, match="shapes contradict each other"):
+        read_scores(path)
 
 
 def test_damaged_score_files_are_refused(tmp_path):

@@ -13,20 +13,37 @@ def middle_snippets(frames: int, segments: int, length: int) -> list[list[int]]:
     for segment in range(segments):
         begin = segment * frames / segments
         end = (segment + 1) * frames / segments
-        slack = max(end - begin - length, 0)
-        start = math.floor(begin + slack / 2 + 1e-9)
-        read.append([min(start + step, frames - 1) for step in range(length)])
+        if end - begin < length:
+            # the snippet lies around the part's middle frame
+            start = math.floor((begin + end) / 2 + 1e-9) - length // 2
+        else:
+            start = math.floor(begin + (end - begin - length) / 2 + 1e-9)
+        read.append([min(max(start + step, 0), frames - 1) for step in range(length)])
     return read
 
 
-@pytest.mark.parametrize("frames", [1, 3, 7, 8, 13, 47, 48, 49, 60, 125, 300])
+CLIPS = [1, 3, 7, 8, 9, 13, 20, 40, 47, 48, 49, 60, 125, 300]
+
+
+@pytest.mark.parametrize("frames", CLIPS)
 @pytest.mark.parametrize(("segments", "length"), [(8, 6), (8, 1), (3, 5)])
 def test_snippets_at_test_equal_the_loop(frames, segments, length):
     expected = middle_snippets(frames, segments, length)
-    whole = frames_to_read(frames, segments=segments, length=length, snippet="mean")
-    assert whole.tolist() == expected
+    for snippet in ("mean", "difference-stem"):
+        whole = frames_to_read(frames, segments=segments, length=length, snippet=snippet)
+        assert whole.tolist() == expected
     middle = frames_to_read(frames, segments=segments, length=length, snippet="center")
     assert middle[:, 0].tolist() == [snippet[length // 2] for snippet in expected]
+
+
+@pytest.mark.parametrize("frames", CLIPS)
+@pytest.mark.parametrize(("segments", "length"), [(8, 6), (3, 5)])
+def test_the_middle_frame_lies_in_its_part(frames, segments, length):
+    read = frames_to_read(frames, segments=segments, length=length, snippet="center")[:, 0]
+    for segment, frame in enumerate(read.tolist()):
+        begin, end = segment * frames / segments, (segment + 1) * frames / segments
+        # a part that no frame begins in has the frame that goes on through it
+        assert math.floor(begin) <= frame < end + 1e-9
 
 
 def test_paper_preset_reads_48_of_a_long_clip():

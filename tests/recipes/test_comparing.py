@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from swept import ACCURACY, CLASSES, drawn, make_sweep
 from poselens.data.folder import open_folder
 from poselens.errors import CheckpointError, UsageError
 from poselens.evaluation.compare import compare, summarise
-from poselens.fusion.scores import fuse
+from poselens.fusion.scores import fuse, read_scores, write_scores
 from poselens.fusion.weights import fit_weights
 from poselens.recipes.comparing import Question, compare_sweep
 from poselens.types import Scores
@@ -54,6 +55,13 @@ def test_rows_are_those_of_the_scores(ablation):
     gain = compare(seeded(["hard"]), seeded(None))
     assert facts["rows"][1]["difference"]["top1"] == gain.as_dict()
     assert facts["notes"] == []
+
+
+def test_scores_of_several_views_are_said(ablation):
+    path = sorted(ablation.glob("*/scores_test.npz"))[0]
+    write_scores(path, replace(read_scores(path), views="3-crops"))
+    notes = compare_sweep(ablation, Question("test"))["notes"]
+    assert notes == ["some scores are means over views: 3-crops"]
 
 
 @pytest.mark.parametrize(

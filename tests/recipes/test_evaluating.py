@@ -126,3 +126,32 @@ def test_a_fusion_judged_where_it_was_fitted_is_said(drawn, folder, bundle):
     notes = evaluate_bundle(bundle, folder, "cross-subject", "val").notes
     assert notes == ["the fusion was fitted on these clips"]
     assert bundle.selection.endswith("fusion: fitted weights, on 16 validation clips")
+
+
+def test_views_are_never_hidden(bundle, folder, tmp_path, result):
+    out = tmp_path / "scores.npz"
+    seen = evaluate_bundle(bundle, folder, "cross-subject", "test", views="3-crops", scores_out=out)
+    facts = seen.as_dict()
+    assert (facts["views"], facts["views_name"]) == (3, "3-crops")
+    assert [entry["views"] for entry in facts["streams"].values()] == [3, 1]
+    assert "rgb saw 3 views of each clip (3-crops), which cost 3 times one" in facts["notes"]
+    assert read_scores(out).views == "3-crops"
+    assert result.as_dict()["views_name"] == "centre"
+    np.testing.assert_array_equal(seen.scores[1].logits, result.scores[1].logits)
+    assert abs(seen.scores[0].logits - result.scores[0].logits).max() > 1e-6
+
+
+def test_a_fusion_that_was_fitted_on_one_view_is_said(folder, bundle):
+    from poselens.fusion.weights import FusionWeights
+
+    fitted = FusionWeights({"rgb": 0.5, "joint": 0.5}, {"rgb": 1.0, "joint": 1.0}, "fitted", 16)
+    bundle = type(bundle)(bundle.streams, fitted, bundle.facts)
+    notes = evaluate_bundle(bundle, folder, "cross-subject", "test", views="3-crops").notes
+    assert "the fusion was fitted on one view of each clip" in notes
+
+
+def test_views_without_pictures_are_refused(drawn, folder):
+    run = load_bundle(drawn.joint, device=CPU)
+    with pytest.raises(UsageError, match="found views '3-crops', but no stream sees") as caught:
+        evaluate_bundle(run, folder, "cross-subject", "test", views="3-crops")
+    assert caught.value.code == "CFG-038"

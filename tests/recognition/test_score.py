@@ -3,8 +3,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
-from poselens.clips.assemble import skeleton_input
+from poselens.clips.assemble import RgbClips, skeleton_input
+from poselens.clips.views import choose_views, count_views
 from poselens.data.folder import open_folder
 from poselens.data.info import read_info, write_info
 from poselens.errors import InputError, UsageError
@@ -118,3 +120,34 @@ def test_other_joints_are_refused_before_they_give_wrong_numbers(drawn, data, jo
     kinect = type(kinect)(stream, kinect.network, CPU, kinect.facts, kinect.weights)
     with pytest.raises(UsageError, match=r"reads kinect-20 .* has coco-17 of 3 coordinates"):
         score_folder(kinect, open_folder(drawn.data), [0])
+
+
+def test_the_scores_of_views_are_the_mean_of_their_probabilities(drawn, rgb):
+    folder, settings = open_folder(drawn.data), rgb.stream.input
+    clips = [2, 5, 7, 11]
+    name = f"3-crops+{settings.snippet_length}-offsets"
+    scored = score_folder(rgb, folder, clips, workers=0, views=name).scores
+    assert scored.views == name
+    views = choose_views(name, settings)
+    for row, clip in enumerate(clips):
+        sample = RgbClips(folder, settings=settings, augment=None, seed=0, views=views)[0, 0, clip]
+        each = score_inputs(rgb, list(sample.inputs[0]), "clip")
+        assert len(each) == count_views(name)
+        mean = np.mean([softmax(alone.logits[0].astype(float)) for alone in each], axis=0)
+        np.testing.assert_allclose(softmax(scored.logits[row].astype(float)), mean, atol=1e-5)
+        np.testing.assert_allclose(scored.logits[row], np.log(mean), atol=1e-4)
+
+
+def test_views_leave_the_network_in_the_mode_it_came_in(drawn, rgb):
+    folder = open_folder(drawn.data)
+    assert not rgb.network.training
+    score_folder(rgb, folder, [1], workers=0, views="3-crops")
+    assert not rgb.network.training
+
+
+def test_a_skeleton_has_one_view(drawn, joint):
+    folder = open_folder(drawn.data)
+    found = score_folder(joint, folder, [1, 2], workers=0, views="3-crops").scores
+    assert found.views == "centre"
+    plain = score_folder(joint, folder, [1, 2], workers=0).scores
+    np.testing.assert_array_equal(found.logits, plain.logits)

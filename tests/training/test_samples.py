@@ -30,11 +30,11 @@ class Constant(nn.Module):
 
 @pytest.fixture
 def samples(tiny_folder, tiny_section, tmp_path):
-    def make(branch="rgb", root=None, **training):
+    def make(branch="rgb", root=None, device=CPU, **training):
         folder = open_folder(root or tiny_folder)
         section = tiny_section(branch, **training)
         parts = _split(folder, "p", held_out=section.training.validation == "hold-out")
-        return Samples(folder, section, _describe(folder, section), parts, tmp_path, CPU)
+        return Samples(folder, section, _describe(folder, section), parts, tmp_path, device)
 
     return make
 
@@ -97,6 +97,27 @@ def test_the_cores_decide_how_many_workers(samples, monkeypatch):
     assert samples(workers=None)._train.num_workers == data_processes(CPU) > 0
     assert samples(workers=5)._train.num_workers == 5
     assert samples(workers=5)._val.num_workers == 2
+
+
+def test_a_gpu_makes_of_whole_regions_what_processes_make_for_a_cpu(samples):
+    there = samples(device=torch.device("cuda"))
+    assert there._train.dataset[0, 0, 1].look is not None
+    pairs = zip(
+        samples().train_batches(Progress(epoch=1), CPU),
+        there.train_batches(Progress(epoch=1), CPU),
+        strict=True,
+    )
+    for here, made in pairs:
+        assert made["id"] == here["id"]
+        assert torch.equal(made["label"], here["label"])
+        assert len(made["inputs"]) == 1
+        assert torch.equal(made["inputs"][0], here["inputs"][0])
+
+
+def test_a_gpu_has_more_processes_but_not_without_end(samples, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    made = samples(workers=None, device=torch.device("cuda"))
+    assert (made._train.num_workers, made._val.num_workers) == (16, 8)
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, 6), (0, 0), (1, 1), (5, 5)])

@@ -14,6 +14,10 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="Split of the data set.")],
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     scores: Annotated[Path | None, typer.Option(help="Also write the scores (.npz) here.")] = None,
+    views: Annotated[
+        str,
+        typer.Option(help="RGB views averaged: centre, 3-crops, 6-offsets or 3-crops+6-offsets."),
+    ] = "centre",
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
@@ -30,7 +34,9 @@ def evaluate(
     data = open_folder(folder)
     bundle = load_bundle(model, device=choose_device(device))
     with bar("scoring", None) as told:
-        result = evaluate_bundle(bundle, data, protocol, part, told=told, scores_out=scores)
+        result = evaluate_bundle(
+            bundle, data, protocol, part, views=views, told=told, scores_out=scores
+        )
     facts = result.as_dict()
     exit_code = 1 if result.skipped else 0
     if as_json:

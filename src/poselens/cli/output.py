@@ -49,7 +49,7 @@ def give_results(title: str, result: "Result") -> None:
     """Print how every stream and their fusion did, with 95 % intervals."""
     rows = [*result.streams, result.fused] if len(result.streams) > 1 else [result.fused]
     give_table(
-        f"{title}, {result.part}: {result.fused.n} clips, 1 view",
+        f"{title}, {result.part}: {result.fused.n} clips, {_views(result)}",
         ["stream", "Top-1 % [95 %]", "mean class %", "n"],
         [
             [
@@ -61,6 +61,11 @@ def give_results(title: str, result: "Result") -> None:
             for entry in rows
         ],
     )
+
+
+def _views(result: "Result") -> str:
+    many = f"rgb in {result.views} views ({result.scores[-1].views})"
+    return many if result.views > 1 else "1 view"
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ number of worker processes. A clip that cannot be read becomes a :class:`Skipped
 clip. Skeletons are prepared by whole batches (``resident``); here, one alone for prediction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,14 +21,15 @@ from torch.utils.data import Dataset
 from poselens.clips.augment import (
     View,
     apply_to_pixels,
-    centre_view,
     random_view,
     without_background,
 )
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
+from poselens.clips.look import view_numbers
 from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
+from poselens.clips.views import Views, one_view
 from poselens.data.folder import ClipFolder
 from poselens.data.video import count_frames, probe, read_frames
 from poselens.errors import AnnotationError, InputError, PoselensError
@@ -49,12 +51,15 @@ class Sample:
         label: Class index after mirroring, -1 unknown.
         clip: Position in the data set.
         id: Clip id.
+        look: The views in which the regions in ``inputs`` are to be seen (``look.view_numbers``);
+            None where ``inputs`` are what the network sees.
     """
 
     inputs: tuple[Tensor, ...]
     label: int
     clip: int
     id: str
+    look: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -150,27 +155,45 @@ def read_video(
 def rgb_input(
     pixels: UInt8[np.ndarray, "n h w 3"], settings: RgbInput, view: View
 ) -> UInt8[Tensor, "t 3 size size"]:
-    """Turn decoded frames, all snippets one after another, into the network's input."""
+    """Turn decoded frames, all snippets one after another, into the network's input.
+
+    The frames of a ``mean`` snippet are averaged; those of a ``difference-stem`` stay in order, for
+    the network to take their differences.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
     cut = apply_to_pixels(tensor, view, size=settings.size)
-    per = len(cut) // settings.segments
-    if per > 1:
+    if settings.snippet == "mean":
+        per = len(cut) // settings.segments
         snippets = cut.float().view(settings.segments, per, *cut.shape[1:])
         cut = snippets.mean(1).round().to(torch.uint8)
     return without_background(cut) if settings.background == "subtract" else cut
 
 
+def rgb_views(
+    pixels: UInt8[np.ndarray, "n h w 3"], settings: RgbInput, crops: Sequence[View]
+) -> UInt8[Tensor, "*views t 3 size size"]:
+    """Return every crop at every offset; the axis of the views is there from two views on."""
+    offsets = pixels.reshape(-1, settings.frames_read, *pixels.shape[1:])
+    seen = [rgb_input(part, settings, crop) for crop in crops for part in offsets]
+    return torch.stack(seen) if len(seen) > 1 else seen[0]
+
+
 def choose_frames(
-    frames: int, settings: RgbInput, rng: np.random.Generator | None
+    frames: int, settings: RgbInput, rng: np.random.Generator | None, *, offsets: bool = False
 ) -> NDArray[np.int64]:
-    """Return the frames to decode for one clip, snippets one after another."""
-    return frames_to_read(
+    """Return the frames to decode for one clip, snippets one after another.
+
+    With ``offsets``, first the first frame of every snippet, then the second of every one, to the
+    last.
+    """
+    read = frames_to_read(
         frames,
         segments=settings.segments,
         length=settings.snippet_length,
-        snippet=settings.snippet,
+        snippet="mean" if offsets else settings.snippet,
         rng=rng,
-    ).reshape(-1)
+    )
+    return (read.T if offsets else read).reshape(-1)
 
 
 def skeleton_input(skeleton: Skeleton, settings: SkeletonInput) -> Float[Tensor, "c t v m"]:
@@ -201,6 +224,9 @@ class RgbClips(Dataset[Item]):
         augment: Training augmentation, or None at test.
         seed: Seed of augmentation and snippets.
         cache: Regions decoded before, or None to decode each time.
+        whole: Return whole regions and how to look at them, for ``batches.to_device`` to do on a
+            GPU; else what the network sees.
+        views: Views of each clip at test; None for one.
     """
 
     def __init__(
@@ -211,8 +237,12 @@ class RgbClips(Dataset[Item]):
         augment: RgbAugment | None,
         seed: int,
         cache: FrameCache | None = None,
+        whole: bool = False,
+        views: Views | None = None,
     ) -> None:
         self._folder = folder
+        self._views = views or one_view(settings)
+        self._whole = whole
         self._settings = settings
         self._augment = augment
         self._seed = seed
@@ -241,7 +271,7 @@ class RgbClips(Dataset[Item]):
 
     def _sample(self, key: Key, identity: str) -> Sample:
         clip, label = key[2], int(self._folder.labels[key[2]])
-        rng, view = None, centre_view(scale=self._settings.scale, size=self._settings.size)
+        rng, crops, offsets = None, self._views.crops, self._views.offsets
         if self._augment is not None:
             rng = np.random.default_rng((self._seed, *key))
             other = mirrored_label(self._folder, label) if label >= 0 else None
@@ -253,14 +283,20 @@ class RgbClips(Dataset[Item]):
                 colour=self._augment.colour,
             )
             label = other if view.flipped and other is not None else label
+            crops, offsets = (view,), False
         if self._cache is not None:
-            wanted = choose_frames(self._cache.frames(clip), self._settings, rng)
+            frames = self._cache.frames(clip)
+            wanted = choose_frames(frames, self._settings, rng, offsets=offsets)
             pixels = self._cache.read(clip, wanted)
         else:
             source = self._source(clip)
-            wanted = choose_frames(source.frames, self._settings, rng)
+            wanted = choose_frames(source.frames, self._settings, rng, offsets=offsets)
             pixels = read_video(source, self._settings, wanted)
-        return Sample((rgb_input(pixels, self._settings, view),), label, clip, identity)
+        if self._whole:
+            regions = torch.from_numpy(np.ascontiguousarray(pixels))
+            numbers = view_numbers(crops, scale=self._settings.scale)
+            return Sample((regions,), label, clip, identity, numbers)
+        return Sample((rgb_views(pixels, self._settings, crops),), label, clip, identity)
 
     def decode(self, clip: int) -> NDArray[np.uint8]:
         """Decode every frame of a clip's region, for the cache."""

@@ -42,6 +42,13 @@ class View:
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     channels: tuple[int, int, int] = (0, 1, 2)
 
+    def pixels(self, *, rows: int, columns: int) -> Box:
+        """Return the inner box in whole pixels of a region; at least one, and inside it."""
+        top, left = round(self.top * rows), round(self.left * columns)
+        bottom = max(top + round(self.height * rows), top + 1)
+        right = max(left + round(self.width * columns), left + 1)
+        return Box(left, top, min(right, columns), min(bottom, rows))
+
     @property
     def recolours(self) -> bool:
         """Whether any pixel changes its colour."""
@@ -97,12 +104,12 @@ def random_view(
 def apply_to_pixels(
     frames: UInt8[Tensor, "t h w 3"], view: View, *, size: int
 ) -> UInt8[Tensor, "t 3 size size"]:
-    """Cut the view out of a resized region and scale it to the network's input size."""
-    rows, columns = frames.shape[1:3]
-    top, left = round(view.top * rows), round(view.left * columns)
-    bottom = max(top + round(view.height * rows), top + 1)
-    right = max(left + round(view.width * columns), left + 1)
-    part = frames[:, top:bottom, left:right].permute(0, 3, 1, 2)
+    """Cut the view out of a resized region and scale it to the network's input size.
+
+    A pixel's colours lie side by side in memory. On a GPU, ``look.look`` does the same for a batch.
+    """
+    box = view.pixels(rows=frames.shape[1], columns=frames.shape[2])
+    part = frames[:, box.top : box.bottom, box.left : box.right].permute(0, 3, 1, 2)
     if part.shape[-2:] != (size, size):
         part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)
     if view.flipped:
@@ -112,8 +119,8 @@ def apply_to_pixels(
     if view.recolours:
         gain = torch.tensor(view.gain).view(3, 1, 1)
         offset = torch.tensor(view.offset).view(3, 1, 1)
-        part = (part.float() * gain + offset).clamp_(0, 255).to(torch.uint8)
-    return part.contiguous()
+        part = (part.float() * gain + offset).clamp_(0, 255).round_().to(torch.uint8)
+    return part.contiguous(memory_format=torch.channels_last)
 
 
 def without_background(clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "t 3 h w"]:

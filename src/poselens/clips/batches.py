@@ -14,11 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkippedClip
+from poselens.clips.look import make_clips, normalised
+from poselens.clips.stream import RgbInput
 from poselens.errors import EnvironmentFault, PoselensError
-
-# mean and standard deviation of ImageNet's red, green and blue, in units of 255
-_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1) * 255
-_DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255
 
 
 class EpochBatches:
@@ -75,8 +73,10 @@ def collate(items: Sequence[Item]) -> dict[str, Any]:
     """Stack samples to a batch; skipped clips, and the first fault, go beside it."""
     good = [item for item in items if isinstance(item, Sample)]
     inputs = tuple(torch.stack(tensors) for tensors in zip(*(s.inputs for s in good), strict=True))
+    looks = [s.look for s in good if s.look is not None]
     return {
         "inputs": inputs,
+        "look": torch.stack(looks) if looks else None,
         "label": torch.tensor([s.label for s in good], dtype=torch.int64),
         "index": torch.tensor([s.clip for s in good], dtype=torch.int64),
         "id": [s.id for s in good],
@@ -153,18 +153,31 @@ def memory_faults_named(batch_size: int) -> Iterator[None]:
             raise
         raise EnvironmentFault(
             "ENV-011",
-            "a data process was killed, likely because memory ran out",
-            mend="use fewer of them (--set training.workers=1), then go on with --resume",
+            "a data process was killed, likely because memory or the space of /dev/shm ran out",
+            mend="use fewer of them (--set training.workers=1) or smaller batches, then go on with "
+            "--resume",
         ) from fault
 
 
-def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move a batch; pictures in uint8 become floats of zero mean and unit deviation there."""
+def to_device(
+    batch: Mapping[str, Any], device: torch.device, settings: RgbInput | None = None
+) -> dict[str, Any]:
+    """Move a batch; pictures in uint8 become floats of zero mean and unit deviation there.
+
+    Args:
+        batch: As :func:`collate` makes it. Where it has a ``look``, its inputs are whole regions,
+            and the network's input is made of them on the device.
+        device: Where the network is.
+        settings: From video to input; read where there is a ``look``.
+    """
     inputs: list[Tensor] = []
+    numbers: Tensor | None = batch.get("look")
     for tensor in batch["inputs"]:
         moved = tensor.to(device, non_blocking=True)
-        if moved.dtype == torch.uint8:
-            moved = (moved.float() - _MEAN.to(device)) / _DEVIATION.to(device)
+        if numbers is not None and settings is not None:
+            moved = make_clips(moved, numbers, settings)
+        elif moved.dtype == torch.uint8:
+            moved = normalised(moved)
         inputs.append(moved)
     label = batch["label"].to(device, non_blocking=True)
-    return {**batch, "inputs": tuple(inputs), "label": label}
+    return {**batch, "inputs": tuple(inputs), "look": None, "label": label}

@@ -55,6 +55,12 @@ class RgbInput(_Settings):
     """``subtract`` shows the network each frame's difference to the clip's mean."""
 
     @property
+    def frames_read(self) -> int:
+        """Frames of a clip that are decoded for one view of it."""
+        every = self.snippet in ("mean", "difference-stem")
+        return self.segments * (self.snippet_length if every else 1)
+
+    @property
     def stem_frames(self) -> int:
         """Frames of each part that reach the network."""
         return self.snippet_length if self.snippet == "difference-stem" else 1

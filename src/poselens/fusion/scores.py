@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,7 +17,7 @@ from scipy.special import log_softmax, logsumexp
 
 from poselens.checkpoint import write_bytes
 from poselens.errors import AnnotationError, InputError, UsageError
-from poselens.types import Scores
+from poselens.types import ONE_VIEW, Scores
 
 PerStream = Mapping[str, float] | Sequence[float]
 """One number per stream: by stream name, or in the order of the streams."""
@@ -71,7 +72,9 @@ def align(scores: Sequence[Scores]) -> list[Scores]:
     for stream in scores:
         logits = np.full((len(ids), len(stream.classes)), np.nan, dtype=np.float32)
         logits[[row_of[clip] for clip in stream.ids]] = stream.logits
-        aligned.append(Scores(logits, ids, merged, list(stream.classes), stream.stream))
+        aligned.append(
+            Scores(logits, ids, merged, list(stream.classes), stream.stream, stream.views)
+        )
     return aligned
 
 
@@ -234,18 +237,29 @@ def fuse(
     shared = clip_weights(shares / shares.sum(), mask)
     fused = logsumexp(log_probabilities, b=shared[:, :, None], axis=0)
     first = aligned[0]
-    return Scores(fused.astype(np.float32), first.ids, first.labels, first.classes, "fused")
+    views = dict.fromkeys(stream.views for stream in aligned if stream.views != ONE_VIEW)
+    return Scores(
+        fused.astype(np.float32),
+        first.ids,
+        first.labels,
+        first.classes,
+        "fused",
+        ", ".join(views) or ONE_VIEW,
+    )
 
 
 def write_scores(path: Path, scores: Scores) -> None:
     """Write scores as one uncompressed ``.npz`` of plain arrays, atomically.
 
-    The same scores give the same bytes.
+    The same scores give the same bytes. Views are named in it where there are several.
 
     Raises:
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when the file cannot be written.
     """
     buffer = io.BytesIO()
+    named: dict[str, Any] = {}
+    if scores.views != ONE_VIEW:
+        named["views"] = np.array(scores.views, dtype=np.str_)
     np.savez(
         buffer,
         logits=np.asarray(scores.logits, dtype=np.float32),
@@ -253,6 +267,7 @@ def write_scores(path: Path, scores: Scores) -> None:
         labels=np.asarray(scores.labels, dtype=np.int64),
         classes=np.array(list(scores.classes), dtype=np.str_),
         stream=np.array(scores.stream, dtype=np.str_),
+        **named,
     )
     write_bytes(path, buffer.getvalue())
 
@@ -272,6 +287,8 @@ def read_scores(path: Path) -> Scores:
             )
         with np.load(path, allow_pickle=False) as stored:
             fields = {name: stored[name] for name in _FIELDS}
+            named = "views" in stored.files
+            fields["views"] = stored["views"] if named else np.array(ONE_VIEW)
     except FileNotFoundError as fault:
         raise InputError("FUS-006", "file is missing", file=path) from fault
     except KeyError as fault:
@@ -289,11 +306,12 @@ def read_scores(path: Path) -> Scores:
         fields["labels"].astype(np.int64),
         fields["classes"].tolist(),
         str(fields["stream"]),
+        str(fields["views"]),
     )
 
 
 def _require_consistent(fields: Mapping[str, NDArray[np.generic]], path: Path) -> None:
-    for name, kind in _FIELDS.items():
+    for name, kind in {**_FIELDS, "views": "U"}.items():
         if fields[name].dtype.kind != kind:
             raise InputError(
                 "FUS-006", f"{name} has type {fields[name].dtype}", file=path, where=name
@@ -303,7 +321,7 @@ def _require_consistent(fields: Mapping[str, NDArray[np.generic]], path: Path) -
         len(rows) == len(columns) == 1
         and fields["labels"].shape == rows
         and fields["logits"].shape == rows + columns
-        and fields["stream"].shape == ()
+        and fields["stream"].shape == fields["views"].shape == ()
     )
     if not fitting:
         shapes = ", ".join(f"{name} {fields[name].shape}" for name in _FIELDS)

@@ -1,7 +1,7 @@
 """Read the runs of a sweep and set its settings side by side, from the runs' own files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from poselens.recipes.combinations import label, split_values
 from poselens.recipes.scoring import require_part, scores_file
 from poselens.recipes.sweep_file import SWEEP_FILE, read_sweep
 from poselens.training.claim import RUN_FILE
-from poselens.types import Scores
+from poselens.types import ONE_VIEW, Scores
 
 LEVEL = 0.95
 FEW_GROUPS = 10
@@ -271,7 +271,7 @@ def _fused(chosen: Mapping[str, _Run], names: Sequence[str], question: Question)
 
 
 def _named(scores: Scores, stream: str) -> Scores:
-    return Scores(scores.logits, scores.ids, scores.labels, scores.classes, stream)
+    return replace(scores, stream=stream)
 
 
 def _weights(chosen: Mapping[str, _Run], names: Sequence[str], given: str) -> FusionWeights:
@@ -353,6 +353,8 @@ def _doubts(runs: Sequence[_Run], part: str, groups: Mapping[str, str] | None) -
         part == "val" and any(not run.facts.get("data", {}).get("val") for run in runs)
     )
     doubts = [f"some runs were trained on the clips of {part}"] if seen else []
+    views = sorted({run.scores.views for run in runs} - {ONE_VIEW})
+    doubts += [f"some scores are means over views: {', '.join(views)}"] if views else []
     if groups is not None and len(set(groups.values())) < FEW_GROUPS:
         doubts.append(f"intervals over fewer than {FEW_GROUPS} groups are too narrow")
     return doubts

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from poselens.checkpoint import make_folder
+from poselens.clips.stream import RgbStream
+from poselens.clips.views import choose_views, count_views
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.errors import UsageError
@@ -13,7 +15,7 @@ from poselens.evaluation.metrics import Evaluation, evaluate
 from poselens.fusion.scores import fuse, write_scores
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.score import score_folder
-from poselens.types import Scores
+from poselens.types import ONE_VIEW, Scores
 
 PARTS = ("train", "val", "test")
 
@@ -40,14 +42,26 @@ class Result:
     protocol: str
     part: str
 
+    @property
+    def views(self) -> int:
+        """How many views of each clip the stream with the most of them was shown."""
+        return max(count_views(scores.views) for scores in self._stream_scores())
+
+    def _stream_scores(self) -> Sequence[Scores]:
+        return self.scores[: len(self.streams)]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for ``--json``: those of the fusion, and each stream's below."""
         return {
             **self.fused.as_dict(),
             "protocol": self.protocol,
             "part": self.part,
-            "views": 1,
-            "streams": {entry.stream: entry.as_dict() for entry in self.streams},
+            "views": self.views,
+            "views_name": self.scores[-1].views,
+            "streams": {
+                entry.stream: {**entry.as_dict(), "views": count_views(scores.views)}
+                for entry, scores in zip(self.streams, self._stream_scores(), strict=True)
+            },
             "skipped": dict(self.skipped),
             "notes": list(self.notes),
         }
@@ -59,25 +73,37 @@ def evaluate_bundle(
     protocol: str,
     part: str,
     *,
+    views: str = ONE_VIEW,
     told: Callable[[int], None] | None = None,
     scores_out: Path | None = None,
 ) -> Result:
     """Score one part of a split with every stream and judge streams and fusion.
 
+    Args:
+        bundle: Trained streams and their fusion.
+        folder: The data set.
+        protocol: Name of the split.
+        part: ``train``, ``val`` or ``test``.
+        views: Views of each clip for the RGB stream (``poselens.clips.views``).
+        told: Called with the number of clips after each batch.
+        scores_out: File for the fused scores, or None.
+
     Raises:
-        UsageError: ``CFG-009`` for an unknown part, ``CFG-004`` for an unknown protocol; else as
+        UsageError: ``CFG-009`` for an unknown part, ``CFG-004`` for an unknown protocol,
+            ``CFG-038`` for views that no stream of the bundle can have; else as
             ``poselens.recognition.score``.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when ``scores_out`` cannot be written.
     """
     if part not in PARTS:
         raise UsageError("CFG-009", f"found part {part!r}, expected {', '.join(PARTS)}")
     clips = folder.indices(protocol, cast(Part, part))
+    _require_views(bundle, views)
     if scores_out is not None:
         make_folder(scores_out.parent)
     skipped: dict[str, str] = {}
     scores: list[Scores] = []
     for trained in bundle.streams:
-        scored = score_folder(trained, folder, clips, told=told)
+        scored = score_folder(trained, folder, clips, views=views, told=told)
         skipped.update({f"{k} ({trained.stream.name})": v for k, v in scored.skipped.items()})
         scores.append(scored.scores)
     fused = scores[0]
@@ -96,8 +122,31 @@ def evaluate_bundle(
         for scored, trained in zip(scores, bundle.streams, strict=False)
     ]
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
-    notes = list(_doubts(bundle, fingerprint, protocol, part))
+    notes = [*_cost_of(views, bundle), *_doubts(bundle, fingerprint, protocol, part)]
     return Result(streams, judged, scores, skipped, notes, protocol, part)
+
+
+def _require_views(bundle: Bundle, views: str) -> None:
+    """Refuse views before anything is scored."""
+    inputs = [each.stream.input for each in bundle.streams if isinstance(each.stream, RgbStream)]
+    for settings in inputs:
+        choose_views(views, settings)
+    if not inputs and views != ONE_VIEW:
+        raise UsageError(
+            "CFG-038",
+            f"found views {views!r}, but no stream sees pictures",
+            mend=f"use {ONE_VIEW}",
+        )
+
+
+def _cost_of(views: str, bundle: Bundle) -> Iterator[str]:
+    """Say what more than one view means."""
+    if views == ONE_VIEW:
+        return
+    count = count_views(views)
+    yield f"rgb saw {count} views of each clip ({views}), which cost {count} times one"
+    if bundle.fusion.n:
+        yield "the fusion was fitted on one view of each clip"
 
 
 def _doubts(bundle: Bundle, fingerprint: str, protocol: str, part: str) -> Iterator[str]:

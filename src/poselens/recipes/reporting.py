@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import poselens
 from poselens.clips.assemble import video_source
 from poselens.clips.stream import RgbInput, RgbStream
+from poselens.clips.views import count_views
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
 from poselens.errors import InputError
@@ -83,11 +84,13 @@ def make_report(
         streams=[
             StreamResult(
                 evaluation,
-                views=1,
+                views=count_views(scores.views),
                 last_epoch=trained.facts.get("epochs"),
                 history=rows,
             )
-            for evaluation, trained, rows in zip(result.streams, bundle.streams, logs, strict=True)
+            for evaluation, scores, trained, rows in zip(
+                result.streams, result.scores, bundle.streams, logs, strict=False
+            )
         ],
         fused=StreamResult(result.fused) if fused else None,
         fusion=bundle.fusion if fused else None,

@@ -1,24 +1,27 @@
 """Score the clips of a data set folder with trained streams."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from poselens.clips.assemble import RgbClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.device import data_processes
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbStream
+from poselens.clips.views import Views, choose_views, count_views
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, UsageError
 from poselens.evaluation.collect import collect_scores
 from poselens.recognition.streams import TrainedStream
-from poselens.types import Scores
+from poselens.types import ONE_VIEW, Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,13 @@ def score_folder(
     *,
     workers: int | None = None,
     batch_size: int | None = None,
+    views: str = ONE_VIEW,
     told: Callable[[int], None] | None = None,
 ) -> Scored:
     """Score clips with one stream.
+
+    Of a clip that is seen in several views, the class probabilities are averaged; its logits are
+    the logarithms of the mean, whose softmax is the mean again.
 
     Args:
         trained: The stream.
@@ -51,24 +58,29 @@ def score_folder(
         clips: Positions in the folder.
         workers: Processes that read videos; None chooses from the number of cores.
         batch_size: Clips per step; None takes 256 skeletons on a GPU, which a smaller batch leaves
-            idle between kernels, and 32 of anything else.
+            idle between kernels, and 32 of anything else, fewer where each has several views.
+        views: Views of each clip (``poselens.clips.views``); skeletons have one.
         told: Called with the number of clips after each batch.
 
     Raises:
         UsageError: ``EVAL-010`` when the classes differ, ``EVAL-012`` when the data set's joints
-            are not those the stream reads.
+            are not those the stream reads, ``CFG-038`` when the stream cannot have these views.
         InputError: ``EVAL-011`` when the stream can read none of the clips.
     """
     _require_fitting(trained, folder)
     skipped: dict[str, str] = {}
+    look = trained.stream.input if isinstance(trained.stream, RgbStream) else None
+    chosen = None if look is None else choose_views(views, look)
+    seen = ONE_VIEW if chosen is None else chosen.name
     if batch_size is None:
-        batch_size = 256 if _is_small(trained) and trained.device.type == "cuda" else 32
+        many = chosen is None and trained.device.type == "cuda"
+        batch_size = 256 if many else max(32 // count_views(seen), 1)
 
     def moved() -> Iterator[Mapping[str, Any]]:
-        for batch, unreadable in _batches(trained, folder, clips, workers, batch_size):
+        for batch, unreadable in _batches(trained, folder, clips, workers, batch_size, chosen):
             skipped.update(unreadable)
             if batch["id"]:
-                yield to_device(batch, trained.device)
+                yield to_device(batch, trained.device, look)
             if told is not None and (batch["id"] or unreadable):
                 told(len(batch["id"]) + len(unreadable))
         if len(skipped) == len(clips):
@@ -80,13 +92,27 @@ def score_folder(
             )
 
     scores = collect_scores(
-        trained.network,
+        trained.network if seen == ONE_VIEW else _MeanOfViews(trained.network),
         moved(),
         classes=trained.stream.classes,
         stream=trained.stream.name,
         device=trained.device,
     )
-    return Scored(scores, skipped)
+    return Scored(replace(scores, views=seen), skipped)
+
+
+class _MeanOfViews(nn.Module):
+    """The logarithm of the mean class probabilities over the views of each clip."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training
+
+    def forward(self, clips: Float[Tensor, "n views t 3 h w"]) -> Float[Tensor, "n k"]:
+        """Return what all views together say, one after another to spare memory."""
+        views = [self.network(view).float().log_softmax(dim=1) for view in clips.unbind(dim=1)]
+        return torch.stack(views).logsumexp(dim=0) - math.log(len(views))
 
 
 def _batches(
@@ -95,13 +121,17 @@ def _batches(
     clips: Sequence[int] | NDArray[np.int64],
     workers: int | None,
     batch_size: int,
+    views: Views | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """Yield batches, and with each the clips that turned out unreadable: id to reason."""
     stream = trained.stream
     if isinstance(stream, RgbStream):
         processes = data_processes(trained.device) if workers is None else workers
         order = EpochBatches(clips, batch_size=batch_size, shuffle=False)
-        rgb = RgbClips(folder, settings=stream.input, augment=None, seed=0)
+        whole = trained.device.type == "cuda"
+        rgb = RgbClips(
+            folder, settings=stream.input, augment=None, seed=0, whole=whole, views=views
+        )
         for batch in loaded(make_loader(rgb, order, workers=min(processes, len(order) - 1))):
             yield batch, {clip.id: clip.reason for clip in batch["skipped"]}
         return
@@ -112,10 +142,6 @@ def _batches(
     )
     for batch in batches:
         yield batch, {}
-
-
-def _is_small(trained: TrainedStream) -> bool:
-    return not isinstance(trained.stream, RgbStream)
 
 
 def _require_fitting(trained: TrainedStream, folder: ClipFolder) -> None:
