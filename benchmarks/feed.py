@@ -1,11 +1,11 @@
 """Clips a second that the loader of training hands over: from videos, raw and packed regions.
 
 Run: ``python benchmarks/feed.py --workers 16 --consume 128``. Draws a data set unless
-``--data DIR`` names one, caches its regions and reads batches with training's own loader and augmentation.
-``--consume MS`` takes a batch every so many milliseconds, as a GPU's step would, and measures the
-share of the time spent waiting for data. With ``--device cuda`` batches are moved there. All files
-fit in memory: the disk is not measured, only the bytes a clip it would have to give. Prints one
-JSON object.
+``--data DIR`` names one, caches its regions and reads batches with training's own loader and
+augmentation. ``--consume MS`` takes a batch every so many milliseconds, as a GPU's step would, and
+measures the share of the time spent waiting for data. With ``--device cuda`` batches are moved
+there. All files fit in memory: the disk is not measured, only the bytes a clip it would have to
+give. Prints one JSON object.
 """
 
 import argparse

@@ -208,6 +208,41 @@ cache.build_cache(Path({str(tmp_path)!r}), {{clip: "s" for clip in range(4)}}, e
     assert (tmp_path / "frames.bin").stat().st_size == 4 * 48
 
 
+def test_decoding_processes_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "script.py").write_text(f"""
+import os, time
+from pathlib import Path
+from poselens.clips.cache import build_cache
+
+HERE = Path({str(tmp_path)!r})
+def encode(clip):
+    (HERE / "part").write_text(str(os.getpid()))
+    os.replace(HERE / "part", HERE / "pid")
+    time.sleep(600)
+if __name__ == "__main__":
+    build_cache(HERE / "cache", {{0: "s"}}, encode, form="raw", size=4, workers=1, told=print)
+""")
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], env={**os.environ, "PYTHONPATH": str(SRC)}
+    )
+    until(lambda: (tmp_path / "pid").exists(), parent)
+    child = Path("/proc") / (tmp_path / "pid").read_text()
+    assert child.exists()
+    parent.kill()
+    parent.wait()
+    until(lambda: not child.exists(), parent)
+
+
+def until(reached, parent):
+    """Wait for what happens in other processes, on a machine that may be busy."""
+    for _ in range(1200):
+        if reached():
+            return
+        time.sleep(0.05)
+    parent.kill()
+    pytest.fail("it did not happen in a minute")
+
+
 def test_a_line_cut_short_is_as_if_it_had_not_been_begun(tmp_path):
     build(tmp_path)
     whole = (tmp_path / "clips.jsonl").read_bytes()
