@@ -33,6 +33,8 @@ def test_what_training_looks_for_is_there(cache, data, form, monkeypatch):
     assert facts["cache"] == str(place)
     assert (facts["clips"], facts["added"], facts["skipped"], facts["frames"]) == (14, 14, {}, 168)
     assert facts["bytes"] == sum(file.stat().st_size for file in place.iterdir())
+    if form == "raw":
+        assert facts["bytes_per_clip"] == 12 * 36 * 36 * 3
     assert facts["use"] == f"training.cache={ {'raw': 'disk', 'packed': 'packed'}[form] }"
     monkeypatch.setattr("poselens.clips.regions._pack_clip", lambda *_: pytest.fail("decoded"))
     folder = open_folder(data)

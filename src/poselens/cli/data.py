@@ -162,8 +162,7 @@ def cache(
         new = f"{found.added} decoded now" if found.added else "all of them there already"
         tell(
             f"{found.folder}: {found.clips} clips, {new}, {len(found.skipped)} skipped; "
-            f"{found.size / 1e6:,.1f} MB on disk, {found.size / max(found.clips, 1) / 1e3:,.0f} kB "
-            f"a clip"
+            f"{found.size / 1e6:,.1f} MB on disk, {facts['bytes_per_clip'] / 1e3:,.0f} kB a clip"
         )
         for clip, reason in list(found.skipped.items())[:10]:
             tell(f"  {clip}: {reason}")

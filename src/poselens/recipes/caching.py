@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageDraw, ImageFont
 
-from poselens.clips.cache import FrameCache
+from poselens.clips.cache import FrameCache, read_ledger
 from poselens.clips.packed import Format
 from poselens.clips.regions import add_regions, cache_folder
 from poselens.clips.stream import RgbInput
@@ -37,7 +37,8 @@ class Cached:
         added: How many of them were decoded now.
         skipped: Ids and reasons of those that cannot be read.
         frames: Frames kept of all the others.
-        size: Bytes on the disk of the whole cache.
+        clip_bytes: Bytes of these frames.
+        size: Bytes on the disk of the whole cache, which may hold other clips too.
     """
 
     folder: Path
@@ -46,11 +47,12 @@ class Cached:
     added: int
     skipped: dict[str, str]
     frames: int
+    clip_bytes: int
     size: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same facts for ``--json``."""
-        kept = self.clips - len(self.skipped)
+        kept = max(self.clips - len(self.skipped), 1)
         return {
             "cache": str(self.folder),
             "format": self.form,
@@ -59,7 +61,7 @@ class Cached:
             "skipped": self.skipped,
             "frames": self.frames,
             "bytes": self.size,
-            "frames_per_clip": round(self.frames / max(kept, 1), 1),
+            "bytes_per_clip": round(self.clip_bytes / kept),
             "use": f"training.cache={SETTING[self.form]}",
         }
 
@@ -109,7 +111,7 @@ def cache_clips(
         folder, clips, settings, form, workers=cores if workers is None else workers, told=told
     )
     cache = FrameCache(target)
-    numbers = [int(clip) for clip in clips]
+    numbers, entries = [int(clip) for clip in clips], read_ledger(target).entries
     return Cached(
         folder=target,
         form=form,
@@ -119,6 +121,7 @@ def cache_clips(
             str(folder.ids[clip]): cache.skipped[clip] for clip in numbers if clip in cache.skipped
         },
         frames=sum(cache.frames(clip) for clip in numbers),
+        clip_bytes=sum(entries[clip].size for clip in numbers),
         size=sum(file.stat().st_size for file in target.iterdir()),
     )
 
