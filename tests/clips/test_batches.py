@@ -116,6 +116,15 @@ def test_loading_draws_nothing_from_torchs_generator(tiny_folder, workers):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_data_process_stacks_where_the_parent_reads(monkeypatch, inside):
+    monkeypatch.setattr("torch.utils.data.get_worker_info", lambda: "one" if inside else None)
+    samples = [Sample((torch.full((2,), clip),), 1, clip, "g") for clip in range(3)]
+    (stacked,) = collate(samples)["inputs"]
+    assert stacked.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert stacked.is_shared() is inside
+
+
 def test_collate_puts_skipped_clips_beside_the_batch():
     good = Sample((torch.ones(2), torch.zeros(3)), 1, 7, "g")
     bad = SkippedClip("b", "VID-003 b: no video")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poselens.data.video import count_frames, probe, read_frames, write_video
+from poselens.data.video import count_frames, iterate_frames, probe, read_frames, write_video
 from poselens.errors import UsageError, VideoError
 from poselens.types import Box
 
@@ -116,6 +116,15 @@ def test_box_keeps_the_same_pixels_as_slicing(folder):
     # odd corners fall between chroma samples, so colours may differ by a rounding step
     difference = part.astype(int) - full[:, 7:30, 5:44]
     assert np.abs(difference).max() <= 3
+
+
+def test_a_box_frame_by_frame_is_the_same_box(folder):
+    box, path = Box(13, 7, 61, 44), folder / "b-frames.mp4"
+    whole = read_frames(path, [3, 4, 5], box=box, size=(24, 16)).pixels
+    each = list(iterate_frames(path, first_frame=3, frames=3, box=box, size=(24, 16)))
+    np.testing.assert_array_equal(np.stack(each), whole)
+    with pytest.raises(VideoError, match="does not lie inside"):
+        next(iterate_frames(path, box=Box(0, 0, 9999, 10)))
 
 
 def test_box_is_scaled_to_the_size_without_shifting(folder):

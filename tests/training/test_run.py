@@ -225,7 +225,7 @@ def test_batches_without_a_readable_clip_do_not_shift_a_resumed_run(
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("cache", ["none", "disk"])
+@pytest.mark.parametrize("cache", ["none", "disk", "packed"])
 def test_too_many_unreadable_clips_stop_the_run_at_once(go, spoiled, tmp_path, monkeypatch, cache):
     root = spoiled("c00", "c01", "c02", "c03", "c04")
     done = signal_at(monkeypatch, 0, signal.SIGINT)

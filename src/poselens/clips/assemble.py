@@ -5,7 +5,7 @@ number of worker processes. A clip that cannot be read becomes a :class:`Skipped
 clip. Skeletons are prepared by whole batches (``resident``); here, one alone for prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
 from poselens.clips.views import Views, one_view
 from poselens.data.folder import ClipFolder
-from poselens.data.video import count_frames, probe, read_frames
+from poselens.data.video import count_frames, iterate_frames, probe, read_frames
 from poselens.errors import AnnotationError, InputError, PoselensError
 from poselens.pose.layouts import get_layout
 from poselens.skeleton.prepare import prepare
@@ -298,10 +298,22 @@ class RgbClips(Dataset[Item]):
             return Sample((regions,), label, clip, identity, numbers)
         return Sample((rgb_views(pixels, self._settings, crops),), label, clip, identity)
 
-    def decode(self, clip: int) -> NDArray[np.uint8]:
-        """Decode every frame of a clip's region, for the cache."""
-        source = self._source(clip)
-        return read_video(source, self._settings, np.arange(source.frames))
+    def each_frame(self, clip: int) -> Iterator[NDArray[np.uint8]]:
+        """Decode a clip's region frame by frame, for the cache; a file cut short ends in copies."""
+        source, shown = self._source(clip), 0
+        size = (self._settings.scale, self._settings.scale)
+        for frame in iterate_frames(
+            source.path,
+            first_frame=source.first_frame,
+            frames=source.frames,
+            box=source.region.box,
+            size=size,
+        ):
+            shown += 1
+            yield frame
+        if shown < source.frames:
+            last = read_video(source, self._settings, np.array([source.frames - 1]))[0]
+            yield from (last for _ in range(source.frames - shown))
 
     def region(self, clip: int) -> Region:
         """Return the region of a clip."""

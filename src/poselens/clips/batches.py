@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkippedClip
 from poselens.clips.look import make_clips, normalised
@@ -72,7 +72,9 @@ class EpochBatches:
 def collate(items: Sequence[Item]) -> dict[str, Any]:
     """Stack samples to a batch; skipped clips, and the first fault, go beside it."""
     good = [item for item in items if isinstance(item, Sample)]
-    inputs = tuple(torch.stack(tensors) for tensors in zip(*(s.inputs for s in good), strict=True))
+    # torch's own collation stacks into shared memory in a data process. A batch that is stacked and
+    # then moved there leaves a hole in the heap, which grows by the size of a batch each time.
+    inputs: tuple[Tensor, ...] = tuple(default_collate([s.inputs for s in good])) if good else ()
     looks = [s.look for s in good if s.look is not None]
     return {
         "inputs": inputs,

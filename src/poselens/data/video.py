@@ -211,6 +211,7 @@ def iterate_frames(
     *,
     first_frame: int = 0,
     frames: int | None = None,
+    box: Box | None = None,
     size: tuple[int, int] | None = None,
     threads: int = 1,
     max_pixels: int = MAX_PIXELS,
@@ -221,12 +222,13 @@ def iterate_frames(
         path: Local video file.
         first_frame: Index of the first picture to yield.
         frames: How many to yield at most; None goes on to the end.
-        size: Height and width of the pictures; None keeps the video's.
+        box: Part to keep, in pixels of the upright full frame; None keeps all.
+        size: Height and width of the pictures; None keeps those of the box.
         threads: Decoder threads.
         max_pixels: Largest frame to decode.
 
     Raises:
-        VideoError: ``VID-001`` to ``VID-013``.
+        VideoError: ``VID-001`` to ``VID-013``; ``VID-014`` for a box outside the frame.
         UsageError: ``VID-009`` for a URL.
         EnvironmentFault: ``ENV-007`` out of memory.
     """
@@ -238,9 +240,8 @@ def iterate_frames(
         for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
             if frames is not None and index >= first_frame + frames:
                 return
+            converter = converter or Converter(source, upright_size(frame), box, size)
             if index >= first_frame:
-                if converter is None:
-                    converter = Converter(source, upright_size(frame), None, size)
                 yield converter(frame)
 
 

@@ -17,6 +17,7 @@ from poselens.clips.assemble import Item, RgbClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
+from poselens.clips.packed import Format
 from poselens.clips.regions import cached_regions
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbAugment, RgbStream, SkeletonStream
@@ -108,7 +109,10 @@ class Samples:
     def _start_loaders(self, folder: ClipFolder, section: RgbSection, device: torch.device) -> None:
         settings, parts = section.training, self._parts
         workers = data_processes(device) if settings.workers is None else settings.workers
-        moving, still, workers = _make_clips(folder, section, parts, workers, device)
+        if settings.cache == "disk" and settings.workers is None and device.type == "cpu":
+            # pixels cost little to read: two processes keep up with a network on a CPU
+            workers = min(workers, 2)
+        moving, still = _make_clips(folder, section, parts, device)
         self.batches = EpochBatches(
             parts["train"],
             batch_size=settings.batch_size,
@@ -225,26 +229,25 @@ def _make_clips(
     folder: ClipFolder,
     section: RgbSection,
     parts: dict[str, NDArray[np.int64]],
-    workers: int,
     device: torch.device,
-) -> tuple[RgbClips, RgbClips, int]:
-    """Return the clips with augmentation and without, and how many processes to read them with.
+) -> tuple[RgbClips, RgbClips]:
+    """Return the clips with augmentation and without.
 
     A GPU cuts and resizes whole regions faster than all cores together.
     """
     seed, on_gpu = section.training.seed, device.type == "cuda"
     cache: FrameCache | None = None
-    if section.training.cache == "disk":
+    if section.training.cache != "none":
         wanted = np.concatenate([parts["train"], parts["val"]])
         # nothing trains meanwhile, so every core may decode, unless a number was asked for
         asked = section.training.workers
         decoders = len(os.sched_getaffinity(0)) if asked is None else asked
-        cache = cached_regions(folder, wanted, section.input, workers=decoders)
-        workers = workers if on_gpu else min(workers, 2)
+        form: Format = "packed" if section.training.cache == "packed" else "raw"
+        cache = cached_regions(folder, wanted, section.input, form, workers=decoders)
 
     def clips(augment: RgbAugment | None) -> RgbClips:
         return RgbClips(
             folder, settings=section.input, augment=augment, seed=seed, cache=cache, whole=on_gpu
         )
 
-    return clips(section.augment), clips(None), workers
+    return clips(section.augment), clips(None)
