@@ -96,7 +96,7 @@ class RgbNetwork(nn.Module):
             )
         memory = Memory(() if state is None else state.parts)
         logits = self._frame_logits(frames, memory)
-        # Half a thousand frames are enough for a sum in bfloat16 to stand still.
+        # In bfloat16 a sum would stand still after some 256 frames.
         total = logits.sum(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
         seen = torch.full((), logits.shape[1], device=logits.device)
         if state is not None:
