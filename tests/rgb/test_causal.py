@@ -193,7 +193,7 @@ def test_a_network_that_cannot_take_chunks_says_so(causal, training, message):
     network = lively(backbone="resnet18", causal=causal, **PLAIN).train(training)
     with pytest.raises(UsageError, match=message) as caught:
         network.advance(random_clip(1, 2, 3, 32, 32))
-    assert caught.value.code == "CFG-030"
+    assert caught.value.code == "CFG-035"
 
 
 @torch.no_grad()
@@ -210,11 +210,11 @@ def test_frames_that_do_not_fit_the_state_are_refused(size, message):
     _, state = network.advance(random_clip(1, 2, 3, 32, 40))
     with pytest.raises(UsageError, match=message) as caught:
         network.advance(torch.zeros(size), state)
-    assert caught.value.code == "CFG-032"
+    assert caught.value.code == "CFG-037"
 
 
 def test_chunks_for_a_difference_stem_are_whole_snippets():
     network = built("resnet18", stem_frames=2)
     with pytest.raises(UsageError, match="found 3 frames; expected a multiple of the 2") as caught:
         network.advance(random_clip(1, 3, 3, 32, 32))
-    assert caught.value.code == "CFG-031"
+    assert caught.value.code == "CFG-036"

@@ -137,7 +137,7 @@ def test_clips_of_broken_snippets_are_refused(backbone, frames):
     message = rf"found {frames} frames; expected a multiple of the 6 .*Mend: give all frames"
     with pytest.raises(UsageError, match=message) as caught:
         network(torch.zeros(1, frames, 3, 32, 32))
-    assert caught.value.code == "CFG-031"
+    assert caught.value.code == "CFG-036"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class DifferenceStem(nn.Module):
     def _snippets(self, clip: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n s f 3 h w"]:
         if clip.shape[1] % self.frames:
             raise UsageError(
-                "CFG-031",
+                "CFG-036",
                 f"found {clip.shape[1]} frames; expected a multiple of the {self.frames} frames of "
                 "a snippet",
                 mend="give all frames of each snippet, one snippet after another",
@@ -70,7 +70,7 @@ class DifferenceStem(nn.Module):
         """Return the frame of each snippet that passes the backbone's own stem.
 
         Raises:
-            UsageError: ``CFG-031`` for a clip that is not made of whole snippets.
+            UsageError: ``CFG-036`` for a clip that is not made of whole snippets.
         """
         return self._snippets(clip)[:, :, self.frames // 2]
 
@@ -84,7 +84,7 @@ class DifferenceStem(nn.Module):
             maps: What the backbone's own stem makes of `middle`.
 
         Raises:
-            UsageError: ``CFG-031`` for a clip that is not made of whole snippets.
+            UsageError: ``CFG-036`` for a clip that is not made of whole snippets.
         """
         differences = snippet_differences(self._snippets(clip))
         motion = F.relu(self.bn(self.conv(differences.flatten(0, 1))), inplace=True)

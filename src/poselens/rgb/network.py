@@ -74,13 +74,13 @@ class RgbNetwork(nn.Module):
             state: What the call before returned; None at the start of the clips.
 
         Raises:
-            UsageError: ``CFG-030`` for a network that is not causal, or is in training mode, where
-                a normalisation by the batch sees later frames; ``CFG-032`` for no frames at all, or
+            UsageError: ``CFG-035`` for a network that is not causal, or is in training mode, where
+                a normalisation by the batch sees later frames; ``CFG-037`` for no frames at all, or
                 frames that do not fit the state.
         """
         if not self.causal or self.training:
             raise UsageError(
-                "CFG-030",
+                "CFG-035",
                 f"frames that arrive in chunks need a causal network in evaluation mode; found one "
                 f"that is {'in training mode' if self.causal else 'not causal'}",
                 mend="call eval()" if self.causal else "train with network.causal=true",
@@ -89,7 +89,7 @@ class RgbNetwork(nn.Module):
         expected = (clips, *size) if state is None else (state.total.shape[0], *state.size)
         if count < 1 or (clips, *size) != expected:
             raise UsageError(
-                "CFG-032",
+                "CFG-037",
                 f"found {count} frames of {clips} clips of {size[0]}x{size[1]}; expected 1 or more "
                 f"of {expected[0]} clips of {expected[1]}x{expected[2]}",
                 mend="give the next frames of the same clips, or begin anew without a state",
