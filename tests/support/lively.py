@@ -23,7 +23,7 @@ def lively(*, backbone, stem_frames=1, **options):
         )
         for name, parameter in network.named_parameters():
             if name.rpartition(".")[2] in STARTS_WITHOUT_EFFECT:
-                nn.init.normal_(parameter)
+                nn.init.normal_(parameter, std=0.5)
         nn.init.normal_(network.fc.weight, std=network.fc.in_features**-0.5)
         norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
         for norm in norms:

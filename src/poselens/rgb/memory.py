@@ -24,7 +24,12 @@ class Memory:
         self.after: tuple[Tensor, ...] = ()
 
     def exchange(self, now: Tensor) -> Tensor | None:
-        """Leave ``now`` and return what the same part left before, None at the start of a clip."""
+        """Leave ``now`` and return what the same part left before, None at the start of a clip.
+
+        Args:
+            now: A tensor of its own, of a size that does not depend on the length of the chunk. A
+                view of the features would keep those of the whole chunk alive.
+        """
         turn = len(self.after)
         self.after = (*self.after, now)
         return self._before[turn] if self._before else None
