@@ -30,7 +30,7 @@ def lively(*, backbone, stem_frames=1, **options):
             nn.init.uniform_(norm.bias, -0.3, 0.3)
             norm.momentum = None  # the mean of all batches: here of one
         network.train()(torch.randn(4, 4 * stem_frames, 3, 64, 64))
-        # the last of a residual branch, without which activations grow from block to block
+        # activations grow from block to block, so logits of order one need smaller weights
         scale = network.features(torch.randn(2, 2 * stem_frames, 3, 64, 64)).abs().mean()
         network.fc.weight /= scale
         for norm in norms:
