@@ -5,17 +5,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poselens.rgb.memory import Memory
 from poselens.rgb.temporal_shift import TemporalShift, shift
 
 
-def shift_by_loops(clip, fraction):
+def shift_by_loops(clip, fraction, *, causal=False):
     clips, frames, channels = clip.shape[:3]
     moved = int(channels * fraction)
     out = torch.zeros_like(clip)
     for n in range(clips):
         for t in range(frames):
             for c in range(channels):
-                source = t + 1 if c < moved else t - 1 if c < 2 * moved else t
+                if causal:
+                    source = t - 1 if c < moved else t
+                else:
+                    source = t + 1 if c < moved else t - 1 if c < 2 * moved else t
                 if 0 <= source < frames:
                     out[n, t, c] = clip[n, source, c]
     return out
@@ -32,11 +36,53 @@ sizes = st.tuples(
 
 
 @settings(max_examples=40, deadline=None)
-@given(sizes, st.sampled_from([1 / 8, 1 / 4, 1 / 2]), st.booleans())
-def test_every_channel_comes_from_the_frame_the_definition_names(size, fraction, last):
+@given(sizes, st.sampled_from([1 / 8, 1 / 4, 1 / 2]), st.booleans(), st.booleans())
+def test_every_channel_comes_from_the_frame_the_definition_names(size, fraction, last, causal):
     clip = torch.arange(1.0, 1 + torch.Size(size).numel()).reshape(size)
     given_clip = channels_last(clip) if last else clip
-    assert torch.equal(shift(given_clip, fraction), shift_by_loops(clip, fraction))
+    expected = shift_by_loops(clip, fraction, causal=causal)
+    assert torch.equal(shift(given_clip, fraction, causal=causal), expected)
+
+
+def in_chunks(part, clip, lengths):
+    """Hand ``clip`` over in chunks; return what comes out of all, and the last memory."""
+    outputs, kept = [], ()
+    for chunk in clip.split(lengths, dim=1):
+        memory = Memory(kept)
+        outputs.append(part(chunk, memory))
+        kept = memory.after
+    return torch.cat(outputs, dim=1), kept
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    st.integers(1, 17),
+    st.sampled_from([1 / 8, 1 / 2, 1.0]),
+    st.booleans(),
+)
+def test_a_causal_shift_in_chunks_is_that_of_the_whole_clip(lengths, channels, fraction, last):
+    clip = torch.randn(2, sum(lengths), channels, 2, 3)
+    clip = channels_last(clip) if last else clip
+    part = TemporalShift(fraction=fraction, causal=True)
+    found, kept = in_chunks(part, clip, lengths)
+    assert torch.equal(found, shift_by_loops(clip, fraction, causal=True))
+    assert torch.equal(kept[0], clip[:, -1:, : int(channels * fraction)])
+
+
+def test_what_is_kept_for_the_next_chunk_is_a_copy():
+    clip = torch.randn(1, 1, 16, 2, 3)
+    _, (kept,) = in_chunks(TemporalShift(causal=True), clip, [1])
+    assert kept.untyped_storage().nbytes() == 4 * 2 * 2 * 3
+    clip.zero_()
+    assert kept.abs().sum() > 0
+
+
+def test_an_ordinary_shift_leaves_nothing_behind():
+    memory = Memory()
+    clip = torch.randn(1, 3, 16, 2, 3)
+    assert torch.equal(TemporalShift()(clip, memory), shift(clip))
+    assert memory.after == ()
 
 
 @settings(max_examples=20, deadline=None)
@@ -68,10 +114,13 @@ def test_too_few_channels_for_the_fraction_stay_as_they_are():
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_memory_layout_is_kept(last):
+@pytest.mark.parametrize("causal", [True, False])
+def test_memory_layout_is_kept(last, causal):
     clip = torch.randn(2, 3, 16, 4, 5)
     clip = channels_last(clip) if last else clip
-    assert shift(clip).stride() == clip.stride()
+    assert shift(clip, causal=causal).stride() == clip.stride()
+    before = clip[:, :1, :2].clone()
+    assert shift(clip, causal=True, before=before).stride() == clip.stride()
 
 
 def test_gradient_is_the_shift_the_other_way():
@@ -79,5 +128,14 @@ def test_gradient_is_the_shift_the_other_way():
     assert torch.autograd.gradcheck(shift, (clip,))
 
 
+def test_gradient_of_a_causal_shift_reaches_the_frame_before():
+    clip = torch.randn(1, 3, 8, 2, 2, dtype=torch.float64, requires_grad=True)
+    before = torch.randn(1, 1, 1, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda clip, before: shift(clip, causal=True, before=before), (clip, before)
+    )
+
+
 def test_module_says_what_it_does():
     assert repr(TemporalShift()) == "TemporalShift(fraction=0.125)"
+    assert repr(TemporalShift(causal=True)) == "TemporalShift(fraction=0.125, causal=True)"

@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import nn
 
+from poselens.rgb.difference_stem import DifferenceStem
 from poselens.rgb.mobilenetv2 import STAGES, MobileNetV2
 from poselens.rgb.motion_attention import Mask, Motion, MotionAttention, Phi
 from poselens.rgb.network import RgbNetwork
@@ -151,7 +152,7 @@ def build_rgb_network(
     """
 
     def make_shift() -> nn.Module:
-        return TemporalShift() if shift else nn.Identity()
+        return TemporalShift(causal=causal) if shift else nn.Identity()
 
     make_staa = partial(
         build_staa,
@@ -167,20 +168,37 @@ def build_rgb_network(
         causal=causal,
     )
 
+    def make_stem(channels: int, stride: int) -> nn.Module:
+        if stem_frames == 1:
+            return nn.Identity()
+        return DifferenceStem(frames=stem_frames, channels=channels, stride=stride)
+
     # without either part there is nothing to stand anywhere
     trunk: MobileNetV2 | ResNet
     if backbone == "mobilenetv2":
         depths: tuple[int, ...] = tuple(depth for _, _, depth, _ in STAGES)
         sites = staa_sites(depths, staa_blocks) if attend or aggregate else frozenset()
-        trunk = MobileNetV2(width=width, shift=make_shift, staa=make_staa, sites=sites)
+        trunk = MobileNetV2(
+            width=width, shift=make_shift, staa=make_staa, sites=sites, stem=make_stem
+        )
     else:
         kind, stages = RESNETS[backbone]
         sites = staa_sites(stages, staa_blocks) if attend or aggregate else frozenset()
         trunk = ResNet(
-            kind=kind, depths=stages, width=width, shift=make_shift, staa=make_staa, sites=sites
+            kind=kind,
+            depths=stages,
+            width=width,
+            shift=make_shift,
+            staa=make_staa,
+            sites=sites,
+            stem=make_stem,
         )
     network = RgbNetwork(
-        backbone=trunk, channels=trunk.channels, num_classes=num_classes, dropout=dropout
+        backbone=trunk,
+        channels=trunk.channels,
+        num_classes=num_classes,
+        dropout=dropout,
+        causal=causal,
     )
     # The first convolution then turns any clip to channels_last, and every later part keeps it.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub

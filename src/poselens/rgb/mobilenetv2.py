@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from poselens.rgb.difference_stem import DifferenceStem
 from poselens.rgb.memory import Memory
 from poselens.rgb.staa import Staa
 from poselens.rgb.temporal_shift import TemporalShift
@@ -100,6 +101,7 @@ class MobileNetV2(nn.Module):
         shift: Callable[[], nn.Module],
         staa: Callable[[int, int], nn.Module],
         sites: Collection[int],
+        stem: Callable[[int, int], nn.Module],
     ) -> None:
         """Build the blocks.
 
@@ -108,9 +110,12 @@ class MobileNetV2(nn.Module):
             shift: Makes what blocks with a shortcut do before their expansion.
             staa: Makes an STAA, of channels and the stride of the convolution it stands at.
             sites: Blocks that carry STAA, counted from 0 through all stages.
+            stem: Makes what adds a snippet's differences, of channels and the stride from frames
+                of half size to where the backbone's own stem ends.
         """
         super().__init__()
         inputs = _scaled(32, width)
+        self.difference_stem = stem(inputs, 1)
         parts: list[nn.Module] = [_convolution(3, inputs, 3, stride=2)]
         for expansion, channels, depth, first_stride in STAGES:
             outputs = _scaled(channels, width)
@@ -142,7 +147,11 @@ class MobileNetV2(nn.Module):
     ) -> Float[Tensor, "n t c i j"]:
         """Return the last feature maps of every frame."""
         stem, *blocks, last = self.features
-        features = torch.unflatten(stem(clip.flatten(0, 1)), 0, clip.shape[:2])
+        added = self.difference_stem if isinstance(self.difference_stem, DifferenceStem) else None
+        frames = clip if added is None else added.middle(clip)
+        features = torch.unflatten(stem(frames.flatten(0, 1)), 0, frames.shape[:2])
+        if added is not None:
+            features = added(clip, features)
         for block in blocks:
             features = block(features, memory)
-        return torch.unflatten(last(features.flatten(0, 1)), 0, clip.shape[:2])
+        return torch.unflatten(last(features.flatten(0, 1)), 0, features.shape[:2])

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poselens.rgb.difference_stem import DifferenceStem
 from poselens.rgb.memory import Memory
 from poselens.rgb.staa import Staa
 from poselens.rgb.temporal_shift import TemporalShift
@@ -129,6 +130,7 @@ class ResNet(nn.Module):
         shift: Callable[[], nn.Module],
         staa: Callable[[int, int], nn.Module],
         sites: Collection[int],
+        stem: Callable[[int, int], nn.Module],
     ) -> None:
         """Build the stages.
 
@@ -139,6 +141,8 @@ class ResNet(nn.Module):
             shift: Makes what every block does before its first convolution.
             staa: Makes an STAA, of channels and the stride of the convolution it stands at.
             sites: Blocks that carry STAA, counted from 0 through all stages.
+            stem: Makes what adds a snippet's differences, of channels and the stride from frames
+                of half size to where the backbone's own stem ends.
         """
         super().__init__()
         block = BasicBlock if kind == "basic" else Bottleneck
@@ -146,6 +150,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, planes, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.difference_stem = stem(planes, 2)
         self.channels = planes
         number = 0
         stages: list[nn.Sequential] = []
@@ -177,8 +182,12 @@ class ResNet(nn.Module):
         self, clip: Float[Tensor, "n t 3 h w"], memory: Memory | None = None
     ) -> Float[Tensor, "n t c i j"]:
         """Return the last feature maps of every frame."""
-        stem = F.relu(self.bn1(self.conv1(clip.flatten(0, 1))), inplace=True)
-        features = torch.unflatten(self.maxpool(stem), 0, clip.shape[:2])
+        added = self.difference_stem if isinstance(self.difference_stem, DifferenceStem) else None
+        frames = clip if added is None else added.middle(clip)
+        stem = F.relu(self.bn1(self.conv1(frames.flatten(0, 1))), inplace=True)
+        features = torch.unflatten(self.maxpool(stem), 0, frames.shape[:2])
+        if added is not None:
+            features = added(clip, features)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 features = block(features, memory)

@@ -7,11 +7,30 @@ from torch.nn import functional as F
 
 from poselens.rgb.memory import Memory
 
+# Negative padding crops: the time axis, fourth from the end, moves by one in a single copy.
+_EARLIER = (0, 0, 0, 0, 0, 0, -1, 1)
+_LATER = (0, 0, 0, 0, 0, 0, 1, -1)
 
-def shift(clip: Float[Tensor, "n t c h w"], fraction: float = 1 / 8) -> Float[Tensor, "n t c h w"]:
+
+def shift(
+    clip: Float[Tensor, "n t c h w"],
+    fraction: float = 1 / 8,
+    *,
+    causal: bool = False,
+    before: Float[Tensor, "n 1 b h w"] | None = None,
+) -> Float[Tensor, "n t c h w"]:
     """Take the first ``fraction`` of channels from t+1, the next from t-1, the rest from t.
 
-    Beyond the ends of the clip there is zero. Memory layout is kept. Lin, Gan, Han: TSM, ICCV 2019.
+    A causal shift takes the first ``fraction`` from t-1 and all others from t. Beyond the ends of
+    the clip there is zero. Memory layout is kept. Lin, Gan, Han: TSM, ICCV 2019; the causal one is
+    their online model.
+
+    Args:
+        clip: Features of every frame.
+        fraction: Share of channels taken from one side.
+        causal: Whether nothing comes from later frames.
+        before: What a causal shift finds before the first frame: the first ``fraction`` of channels
+            of the frame before it, zero if absent.
     """
     moved = int(clip.shape[2] * fraction)
     if moved == 0:
@@ -20,13 +39,18 @@ def shift(clip: Float[Tensor, "n t c h w"], fraction: float = 1 / 8) -> Float[Te
     # 5-d view PyTorch would fall back to its own default order and copy at the next convolution.
     axis = 2 if clip.stride(2) != 1 else -1
     frames = clip if axis == 2 else clip.movedim(2, -1)
-    later, earlier, rest = torch.split(frames, [moved, moved, clip.shape[2] - 2 * moved], dim=axis)
-    # Negative padding crops: the time axis, fourth from the end, moves by one in a single copy.
-    parts = [
-        F.pad(later, (0, 0, 0, 0, 0, 0, -1, 1)),
-        F.pad(earlier, (0, 0, 0, 0, 0, 0, 1, -1)),
-        rest,
-    ]
+    if not causal:
+        kept = clip.shape[2] - 2 * moved
+        later, earlier, rest = torch.split(frames, [moved, moved, kept], dim=axis)
+        parts = [F.pad(later, _EARLIER), F.pad(earlier, _LATER), rest]
+    else:
+        earlier, rest = torch.split(frames, [moved, clip.shape[2] - moved], dim=axis)
+        if before is None:
+            delayed = F.pad(earlier, _LATER)
+        else:
+            first = before if axis == 2 else before.movedim(2, -1)
+            delayed = torch.cat([first, earlier[:, :-1]], dim=1)
+        parts = [delayed, rest]
     shifted = torch.cat(parts, dim=axis)
     return shifted if axis == 2 else shifted.movedim(-1, 2)
 
@@ -34,16 +58,25 @@ def shift(clip: Float[Tensor, "n t c h w"], fraction: float = 1 / 8) -> Float[Te
 class TemporalShift(nn.Module):
     """`shift` as a part of a block, so that ``print`` shows which blocks have it."""
 
-    def __init__(self, *, fraction: float = 1 / 8) -> None:
+    def __init__(self, *, fraction: float = 1 / 8, causal: bool = False) -> None:
         super().__init__()
         self.fraction = fraction
+        self.causal = causal
 
     def forward(
         self, clip: Float[Tensor, "n t c h w"], memory: Memory | None = None
     ) -> Float[Tensor, "n t c h w"]:
-        """Return the shifted clip; shape unchanged."""
-        return shift(clip, self.fraction)
+        """Return the shifted clip; shape unchanged.
+
+        A causal shift leaves the channels in ``memory`` that the next frame will ask for.
+        """
+        before = None
+        if self.causal and memory is not None:
+            # A copy: a view would keep the features of the whole chunk alive.
+            moved = int(clip.shape[2] * self.fraction)
+            before = memory.exchange(clip[:, -1:, :moved].clone())
+        return shift(clip, self.fraction, causal=self.causal, before=before)
 
     def extra_repr(self) -> str:
-        """Show the share of channels taken from each side."""
-        return f"fraction={self.fraction:g}"
+        """Show the share of channels taken from each side, and whether only from the past."""
+        return f"fraction={self.fraction:g}" + (", causal=True" if self.causal else "")
