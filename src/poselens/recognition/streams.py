@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from poselens.checkpoint import load_weights, read_json, read_tensors
+from poselens.clips.device import use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network, read_stream
 from poselens.errors import CheckpointError
+from poselens.rgb.folded import fold
+from poselens.rgb.network import RgbNetwork
 
 RUN_FORMAT = 1
 """Format of ``run.json`` that can be read, as training writes it."""
@@ -21,7 +24,7 @@ class TrainedStream:
 
     Attributes:
         stream: Its description: classes, input, network.
-        network: On ``device``, in evaluation mode.
+        network: On ``device``, in evaluation mode; an RGB network is folded.
         device: Where it runs.
         facts: ``run.json``: data, selection, seed, hardware.
         weights: File the weights came from.
@@ -87,4 +90,8 @@ def load_stream(
     stream = read_stream(facts.get("stream", {}), file=str(file))
     network = build_network(stream)
     load_weights(network, read_tensors(weights), file=weights)
-    return TrainedStream(stream, network.to(device).eval(), device, facts, weights)
+    network = network.to(device).eval()
+    if isinstance(network, RgbNetwork):
+        # bfloat16 on a GPU, as in training there and in its validation
+        network = fold(network, dtype=torch.bfloat16 if use_bf16("auto", device) else torch.float32)
+    return TrainedStream(stream, network, device, facts, weights)

@@ -29,4 +29,4 @@ def fold(network: RgbNetwork, *, dtype: torch.dtype = torch.float32) -> RgbNetwo
                 setattr(parent, norm_name, nn.Identity())
     ready.backbone.to(dtype)
     ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub
-    return ready.requires_grad_(False)
+    return ready.eval()

@@ -36,7 +36,8 @@ class RgbNetwork(nn.Module):
         self, clip: Float[Tensor, "n t 3 h w"], memory: Memory | None = None
     ) -> Float[Tensor, "n t c i j"]:
         """Return the last feature maps of every frame."""
-        maps: Tensor = self.backbone(clip, memory)
+        # folded for a GPU, a backbone computes in other numbers than its input has
+        maps: Tensor = self.backbone(clip.to(next(self.backbone.parameters()).dtype), memory)
         return maps
 
     def _frame_logits(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poselens.rgb.convolution import convolve
 from poselens.rgb.difference_stem import DifferenceStem
 from poselens.rgb.memory import Memory
 from poselens.rgb.staa import Staa
@@ -61,13 +62,14 @@ class BasicBlock(nn.Module):
         """Return the block's features of every frame."""
         size = clip.shape[:2]
         mixed = self.shift(clip, memory) if isinstance(self.shift, TemporalShift) else clip
-        inner = F.relu(self.bn1(self.conv1(mixed.flatten(0, 1))), inplace=True)
+        inner = convolve(self.conv1, self.bn1, mixed.flatten(0, 1))
+        shortcut = self.downsample(clip.flatten(0, 1))
         if isinstance(self.staa, Staa):
-            outer = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+            mapped = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+            outer = F.relu(mapped + shortcut, inplace=True)
         else:
-            outer = self._phi(inner)
-        outer = outer + self.downsample(clip.flatten(0, 1))
-        return torch.unflatten(F.relu(outer, inplace=True), 0, size)
+            outer = convolve(self.conv2, self.bn2, inner, shortcut=shortcut)
+        return torch.unflatten(outer, 0, size)
 
 
 class Bottleneck(nn.Module):
@@ -104,14 +106,15 @@ class Bottleneck(nn.Module):
         """Return the block's features of every frame."""
         size = clip.shape[:2]
         mixed = self.shift(clip, memory) if isinstance(self.shift, TemporalShift) else clip
-        inner = F.relu(self.bn1(self.conv1(mixed.flatten(0, 1))), inplace=True)
+        inner = convolve(self.conv1, self.bn1, mixed.flatten(0, 1))
         if isinstance(self.staa, Staa):
-            outer = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+            mapped = self.staa(torch.unflatten(inner, 0, size), self._phi, memory).flatten(0, 1)
+            middle = F.relu(mapped, inplace=True)
         else:
-            outer = self._phi(inner)
-        outer = self.bn3(self.conv3(F.relu(outer, inplace=True)))
-        outer = outer + self.downsample(clip.flatten(0, 1))
-        return torch.unflatten(F.relu(outer, inplace=True), 0, size)
+            middle = convolve(self.conv2, self.bn2, inner)
+        shortcut = self.downsample(clip.flatten(0, 1))
+        outer = convolve(self.conv3, self.bn3, middle, shortcut=shortcut)
+        return torch.unflatten(outer, 0, size)
 
 
 class ResNet(nn.Module):
@@ -184,7 +187,7 @@ class ResNet(nn.Module):
         """Return the last feature maps of every frame."""
         added = self.difference_stem if isinstance(self.difference_stem, DifferenceStem) else None
         frames = clip if added is None else added.middle(clip)
-        stem = F.relu(self.bn1(self.conv1(frames.flatten(0, 1))), inplace=True)
+        stem = convolve(self.conv1, self.bn1, frames.flatten(0, 1))
         features = torch.unflatten(self.maxpool(stem), 0, frames.shape[:2])
         if added is not None:
             features = added(clip, features)

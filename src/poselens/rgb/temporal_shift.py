@@ -1,5 +1,8 @@
 """Temporal shift: neighbouring frames exchange channels at no arithmetic cost."""
 
+from functools import lru_cache
+from importlib.util import find_spec
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,6 +38,10 @@ def shift(
     moved = int(clip.shape[2] * fraction)
     if moved == 0:
         return clip
+    if before is None and _is_quick(clip):
+        from poselens.rgb import quick
+
+        return quick.shift(clip, later=0 if causal else moved, earlier=moved)
     # A concatenation along a dimension of stride 1 keeps channels_last; along dimension 2 of the
     # 5-d view PyTorch would fall back to its own default order and copy at the next convolution.
     axis = 2 if clip.stride(2) != 1 else -1
@@ -53,6 +60,18 @@ def shift(
         parts = [delayed, rest]
     shifted = torch.cat(parts, dim=axis)
     return shifted if axis == 2 else shifted.movedim(-1, 2)
+
+
+def _is_quick(clip: Tensor) -> bool:
+    """Say whether a kernel of ours takes the clip; a compiler makes its own of the plain words."""
+    return (
+        clip.is_cuda and clip.stride(2) == 1 and not torch.compiler.is_compiling() and _has_triton()
+    )
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 class TemporalShift(nn.Module):
