@@ -45,11 +45,11 @@ def processor() -> str:
 
 
 def prepare(
-    folder: ClipFolder, form: str, augment: RgbAugment, workers: int
+    folder: ClipFolder, form: str, augment: RgbAugment, workers: int, *, whole: bool
 ) -> tuple[RgbClips, dict[str, Any]]:
     """Return the clips in one form, and what it cost to make it."""
     if form == "none":
-        return RgbClips(folder, settings=SETTINGS, augment=augment, seed=0), {}
+        return RgbClips(folder, settings=SETTINGS, augment=augment, seed=0, whole=whole), {}
     begun = time.perf_counter()
     cache = cached_regions(folder, range(len(folder)), SETTINGS, form, workers=workers)
     built = time.perf_counter() - begun
@@ -57,7 +57,8 @@ def prepare(
     place = cache_folder(folder.root, SETTINGS, form)
     size = sum(file.stat().st_size for file in place.iterdir())
     facts = {"built_s": round(built, 1), "bytes_a_frame": round(size / frames)}
-    return RgbClips(folder, settings=SETTINGS, augment=augment, seed=0, cache=cache), facts
+    clips = RgbClips(folder, settings=SETTINGS, augment=augment, seed=0, cache=cache, whole=whole)
+    return clips, facts
 
 
 def alone(clips: RgbClips, number: int, count: int = 48) -> float:
@@ -100,11 +101,13 @@ def measure(folder: ClipFolder, form: str, asked: argparse.Namespace) -> dict[st
     """Measure one form: in one process, as fast as it goes, and at the pace of a step."""
     device = torch.device(asked.device)
     augment = RgbAugment(brightness=asked.brightness)
-    clips, facts = prepare(folder, form, augment, asked.workers)
+    # as in training: a GPU cuts and resizes, what processes read are whole regions
+    whole = device.type == "cuda"
+    clips, facts = prepare(folder, form, augment, asked.workers, whole=whole)
 
     def taken(batch: dict[str, Any]) -> None:
         if device.type == "cuda":
-            to_device(batch, device)
+            to_device(batch, device, SETTINGS)
             torch.cuda.synchronize()
 
     def paced(batch: dict[str, Any]) -> None:
