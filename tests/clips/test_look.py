@@ -173,3 +173,15 @@ def test_a_gpu_sees_what_a_cpu_sees():
     finally:
         torch.set_float32_matmul_precision(before)
     assert torch.equal(here, there)
+
+
+def test_scoring_in_sixteen_bits_changes_no_pixel():
+    frames = torch.randint(0, 256, (2, 8, 40, 40, 3), dtype=torch.uint8)
+    settings = RgbInput(scale=40, size=24)
+    rng = np.random.default_rng(0)
+    numbers = torch.stack(
+        [view_numbers([random_view(rng, colour=0.3)], scale=40) for _ in range(len(frames))]
+    )
+    expected = make_clips(frames, numbers, settings)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(make_clips(frames, numbers, settings), expected)

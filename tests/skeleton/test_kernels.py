@@ -51,7 +51,7 @@ def test_every_kernel_compiles_for_a_gpu_that_is_not_here(tmp_path):
     assert all(int(size) > 0 for _, _, size in made)
 
 
-def trained(kernels, *, monkeypatch, amp):
+def trained(kernels, *, monkeypatch, amp, dtype=torch.float32):
     """One step's logits, graphs, gradients and statistics on a GPU."""
     monkeypatch.setattr(fused, "is_quick", lambda _: kernels)
     torch.manual_seed(0)
@@ -60,8 +60,9 @@ def trained(kernels, *, monkeypatch, amp):
         for block in network.blocks:
             block.space.strength.fill_(0.5)
             block.space.norm.weight.fill_(1.0)
-    network.cuda()
+    network.to("cuda", dtype)
     joints = torch.randn(4, 3, 30, 25, 2, device="cuda", generator=torch.Generator("cuda"))
+    joints = joints.to(dtype)
     joints[1, ..., 1] = torch.nan
     joints[3] = torch.nan
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=amp):
@@ -70,11 +71,10 @@ def trained(kernels, *, monkeypatch, amp):
     (loss + graph.float().square().sum()).backward()
     slopes = {name: values.grad.flatten() for name, values in network.named_parameters()}
     return {
-        "logits": logits.detach().float(),
-        "graph": graph.detach().float(),
-        "all gradients": torch.cat(list(slopes.values())),
-        **slopes,
-        **{f"{name}, kept": values.float() for name, values in network.named_buffers()},
+        "logits": logits.detach().double(),
+        "graph": graph.detach().double(),
+        "all gradients": torch.cat(list(slopes.values())).double(),
+        "statistics": torch.cat([each.flatten().double() for each in network.buffers()]),
     }
 
 
@@ -85,11 +85,10 @@ def test_kernels_are_the_plain_operations_on_a_gpu(monkeypatch, amp):
     assert fused.is_quick(torch.ones(1, device="cuda")), "Triton comes with torch for CUDA"
     for settings in (torch.backends.cuda.matmul, torch.backends.cudnn):
         monkeypatch.setattr(settings, "allow_tf32", False)
+    exact = trained(False, monkeypatch=monkeypatch, amp=False, dtype=torch.float64)
     plain, found = (trained(way, monkeypatch=monkeypatch, amp=amp) for way in (False, True))
-    # bfloat16 rounds at other places: only what many numbers make up can be compared
-    names = ("logits", "graph", "all gradients") if amp else plain.keys()
-    tolerance = 0.1 if amp else 1e-3
-    for name in names:
-        size = torch.linalg.vector_norm(plain[name]).clamp(min=0.1)
-        difference = torch.linalg.vector_norm(found[name] - plain[name])
-        assert difference <= tolerance * size, name
+    # four clips make steep gradients: in fp32 the plain spelling itself is 2e-3 off
+    least = 0.0 if amp else 0.01
+    for name, size in exact.items():
+        apart, kept = (torch.linalg.vector_norm(way[name] - size) for way in (found, plain))
+        assert apart <= 2 * kept + least * torch.linalg.vector_norm(size).clamp(min=0.1), name

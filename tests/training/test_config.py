@@ -88,6 +88,16 @@ def test_a_recipe_that_is_not_there_is_refused(tmp_path):
     refused(lambda: load_recipe(tmp_path), "CFG-015", "cannot read the recipe")
 
 
+@pytest.mark.parametrize("key", ["amp", "replay", "compile"])
+def test_yamls_off_is_the_word(key):
+    section = override(RgbSection(), [f"training.{key}=off"])
+    assert getattr(section.training, key) == "off"
+    if key == "amp":
+        refused(lambda: override(RgbSection(), ["training.amp=on"]), "CFG-002", "found 'on'|amp")
+    else:
+        assert getattr(override(section, [f"training.{key}=on"]).training, key) == "on"
+
+
 def test_settings_are_read_as_yaml():
     section = override(
         RgbSection(),

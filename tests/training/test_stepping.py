@@ -161,6 +161,14 @@ def watched(seen):
     return objective
 
 
+def test_what_a_step_returns_keeps_no_graph_alive():
+    model = network()
+    losses = eager(model, optimiser(model))(batch(0))
+    numbers = (losses.total, losses.logits, *losses.parts.values())
+    assert not any(number.requires_grad for number in numbers)
+    assert any(parameter.grad is not None for parameter in model.parameters())
+
+
 @pytest.mark.gpu
 @without_gpu
 @pytest.mark.parametrize("clip_norm", [0.5, None])

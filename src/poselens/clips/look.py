@@ -129,10 +129,12 @@ def make_clips(
     n, crops, t = len(frames), numbers.shape[1], settings.frames_read
     offsets = frames.shape[1] // t
     parts = frames.reshape(n * offsets, t, *frames.shape[2:])
-    seen = [
-        _one_view(parts, numbers[:, crop].repeat_interleave(offsets, dim=0), settings)
-        for crop in range(crops)
-    ]
+    # a caller may be scoring in 16 bits, which grey levels between whole ones do not survive
+    with torch.autocast(frames.device.type, enabled=False):
+        seen = [
+            _one_view(parts, numbers[:, crop].repeat_interleave(offsets, dim=0), settings)
+            for crop in range(crops)
+        ]
     if crops * offsets == 1:
         return seen[0]
     views = torch.stack([view.view(n, offsets, *view.shape[1:]) for view in seen], dim=1)

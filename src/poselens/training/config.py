@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from poselens.clips.stream import (
     RgbAugment,
@@ -63,8 +70,7 @@ class Training(BaseModel):
     amp: Literal["auto", "off", "bf16"] = "auto"
     """bfloat16 autocast: ``auto`` where the GPU has it."""
     replay: Literal["auto", "off", "on"] = "auto"
-    """Record a step once and replay it as a CUDA graph: ``auto`` on GPUs, for skeletons and
-    compiled networks."""
+    """Record a step once and replay it as a CUDA graph: ``auto`` on GPUs, for skeletons."""
     compile: Literal["auto", "off", "on"] = "auto"
     """Compile the RGB network: a minute before the first step, each step a third shorter.
     ``auto`` on GPUs where enough steps follow to pay for it."""
@@ -83,6 +89,12 @@ class Training(BaseModel):
     small data sets; ``packed`` keeps JPEG pictures, a twelfth of the size."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
+
+    @field_validator("amp", "replay", "compile", mode="before")
+    @classmethod
+    def _switches_are_words(cls, value: object) -> object:
+        """Take YAML's ``on`` and ``off`` for the words they are; YAML reads true and false."""
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:

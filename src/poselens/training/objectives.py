@@ -25,6 +25,11 @@ class Losses:
     parts: Mapping[str, Tensor]
     logits: Tensor
 
+    def detached(self) -> "Losses":
+        """Return the numbers alone: who keeps them does not keep a step's graph alive."""
+        parts = {name: part.detach() for name, part in self.parts.items()}
+        return Losses(self.total.detach(), parts, self.logits.detach())
+
 
 Objective = Callable[[nn.Module, Batch], Losses]
 """What differs between branches, and where contrast joins cross entropy: Eq. (13)."""

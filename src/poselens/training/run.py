@@ -303,7 +303,7 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device, compiled=compiled),
+        replay=_replays(section, device),
         compiled=settings.batch_size if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
@@ -342,13 +342,11 @@ def _compiles(section: RgbSection | SkeletonSection, device: torch.device, *, st
     )
 
 
-def _replays(
-    section: RgbSection | SkeletonSection, device: torch.device, *, compiled: bool
-) -> bool:
+def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
     """Return whether to record steps; of itself where the host is the slower side."""
     wanted = section.training.replay
     if wanted == "auto":
-        return device.type == "cuda" and (compiled or isinstance(section, SkeletonSection))
+        return device.type == "cuda" and isinstance(section, SkeletonSection)
     return wanted == "on" and device.type == "cuda"
 
 

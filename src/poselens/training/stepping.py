@@ -59,7 +59,7 @@ class EagerStep:
         if not bool(finite):
             self.refuse(losses, norm, batch)
         self.finish(norm)
-        return losses
+        return losses.detached()
 
     def settle(self) -> None:
         """Do nothing: a step is settled when it has been taken."""
@@ -161,7 +161,8 @@ class ReplayedStep:
         own |= {name: batch[name].clone() for name in ("label", "index")}
         graph, optimizer = torch.cuda.CUDAGraph(), self._eager.optimizer
         optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph):
+        # what the threads that pin batches ask of CUDA meanwhile is no part of the recording
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             losses, norm, finite = self._eager.descend(own)
             # what a gradient scaler says to a fused optimiser, which then leaves all as it is
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
@@ -182,11 +183,7 @@ class _Recording:
         finite: Tensor,
     ) -> None:
         self.graph = graph
-        self.losses = Losses(
-            losses.total.detach(),
-            {name: part.detach() for name, part in losses.parts.items()},
-            losses.logits.detach(),
-        )
+        self.losses = losses.detached()
         self.norm = norm
         self.finite = finite
         self._batch = batch
