@@ -1,5 +1,7 @@
 """The counter against torch's, and against arithmetic done by hand."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 from torch import nn
@@ -176,6 +178,31 @@ def test_a_block_kept_twice_counts_once_and_training_is_what_is_counted():
     assert kept == 4 * (3 * 4 + 3 * 6 + 3 * 6)  # rows, their sigmoid, its exponential
     dropped = count_memory(Twice(drop=True), torch.zeros(3, 4)).kept
     assert dropped == kept + 2 * 4 * 3 * 6  # the noise, and what it left
+
+
+def allocated(network, clip):
+    """Return the bytes that a real pass leaves allocated, and the most it has at once."""
+    with torch.autograd.profiler.profile(profile_memory=True, use_cpu=True) as profiler:
+        logits = network(clip)
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
+    course = list(
+        accumulate(event.nbytes() for event in sorted(events, key=lambda e: e.start_ns()))
+    )
+    own = clip.nbytes - logits.nbytes
+    return course[-1] + own, max(course) + clip.nbytes
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "mobilenetv2"])
+def test_memory_is_what_the_allocator_hands_out(backbone):
+    network = build_rgb_network(backbone=backbone, num_classes=9, width=0.25)
+    clip = torch.randn(1, 4, 3, 64, 48)
+    counted = count_memory(network, clip)
+    kept, _ = allocated(network.train(), clip)
+    with torch.no_grad():
+        _, peak = allocated(network.eval(), clip)
+    assert counted.kept == kept
+    # some convolutions take a workspace while they run
+    assert counted.peak <= peak <= 1.5 * counted.peak
 
 
 def test_memory_grows_with_the_clips_of_a_batch():
