@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from poselens.evaluation.cost import count_macs, count_memory
+from poselens.evaluation.cost import Bytes, count_cost, count_macs
 from poselens.pose.layouts import get_layout
 from poselens.rgb.build import VARIANTS, build_rgb_network
 from poselens.skeleton.build import build_skeleton_network
@@ -112,7 +112,7 @@ def test_the_network_is_left_alone():
     network = Small().train()
     network.norm.eval()
     count_macs(network, torch.randn(1, 3, 8, 6))
-    count_memory(network, torch.randn(1, 3, 8, 6), dtype=torch.bfloat16)
+    count_cost(network, torch.randn(1, 3, 8, 6))
     assert network.norm.num_batches_tracked == 0
     assert (network.training, network.norm.training, network.head.training) == (True, False, True)
     for module in network.modules():
@@ -139,27 +139,30 @@ class Plain(nn.Module):
         return self.head(self.pool(maps).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize(("dtype", "width"), [(torch.float32, 4), (torch.bfloat16, 2)])
-def test_memory_is_what_a_hand_adds_up(dtype, width):
-    memory = count_memory(Plain(), torch.zeros(2, 3, 8, 6), dtype=dtype)
+@pytest.mark.parametrize(("precision", "width"), [("fp32", 4), ("bf16", 2)])
+def test_memory_is_what_a_hand_adds_up(precision, width):
+    cost, memory = count_cost(Plain(), torch.zeros(2, 3, 8, 6))
     image, maps, pooled = 2 * 3 * 48, 2 * 8 * 48, 2 * 8 * 12
     statistics = 2 * 8 * 4  # never narrower than single precision
-    kept = {
+    by_hand = {
         "convolution": image * width,
         "norm": maps * width + statistics,
-        # the rectified maps are kept by what rectifies them, not again by what pools them
-        "rest": maps * width,
         # which place was the largest, as integers of eight bytes
         "pool": pooled * 8,
         "head": 2 * 8 * width,
+        # the rectified maps are kept by what rectifies them, not again by what pools them
+        "rest": maps * width,
     }
-    assert {name: part.kept for name, part in memory.by_part.items()} == kept
-    assert memory.kept == sum(kept.values())
+    kept = {name: getattr(part.kept, precision) for name, part in memory.by_part.items()}
+    peak = {name: getattr(part.peak, precision) for name, part in memory.by_part.items()}
+    assert kept == by_hand
+    assert getattr(memory.kept, precision) == sum(by_hand.values())
     # the image stays, as do the maps that are being normalised until there are normal ones
-    assert memory.by_part["norm"].peak == (image + 2 * maps) * width + statistics
-    assert memory.by_part["convolution"].peak == (image + maps) * width
-    assert memory.by_part["pool"].peak == (image + maps + pooled) * width + pooled * 8
-    assert memory.peak == max(part.peak for part in memory.by_part.values())
+    assert peak["norm"] == (image + 2 * maps) * width + statistics
+    assert peak["convolution"] == (image + maps) * width
+    assert peak["pool"] == (image + maps + pooled) * width + pooled * 8
+    assert getattr(memory.peak, precision) == max(peak.values())
+    assert cost == count_macs(Plain(), torch.zeros(2, 3, 8, 6))
 
 
 class Twice(nn.Module):
@@ -174,9 +177,9 @@ class Twice(nn.Module):
 
 
 def test_a_block_kept_twice_counts_once_and_training_is_what_is_counted():
-    kept = count_memory(Twice(drop=False), torch.zeros(3, 4)).kept
+    kept = count_cost(Twice(drop=False), torch.zeros(3, 4))[1].kept.fp32
     assert kept == 4 * (3 * 4 + 3 * 6 + 3 * 6)  # rows, their sigmoid, its exponential
-    dropped = count_memory(Twice(drop=True), torch.zeros(3, 4)).kept
+    dropped = count_cost(Twice(drop=True), torch.zeros(3, 4))[1].kept.fp32
     assert dropped == kept + 2 * 4 * 3 * 6  # the noise, and what it left
 
 
@@ -196,20 +199,20 @@ def allocated(network, clip):
 def test_memory_is_what_the_allocator_hands_out(backbone):
     network = build_rgb_network(backbone=backbone, num_classes=9, width=0.25)
     clip = torch.randn(1, 4, 3, 64, 48)
-    counted = count_memory(network, clip)
+    _, counted = count_cost(network, clip)
     kept, _ = allocated(network.train(), clip)
     with torch.no_grad():
         _, peak = allocated(network.eval(), clip)
-    assert counted.kept == kept
+    assert counted.kept.fp32 == kept
     # some convolutions take a workspace while they run
-    assert counted.peak <= peak <= 1.5 * counted.peak
+    assert counted.peak.fp32 <= peak <= 1.5 * counted.peak.fp32
 
 
 def test_memory_grows_with_the_clips_of_a_batch():
     network = build_skeleton_network(layout=get_layout("coco-17"), num_classes=9, width=16)
-    one, two = (count_memory(network, torch.zeros(n, 3, 16, 17, 1)) for n in (1, 2))
-    assert two.kept == pytest.approx(2 * one.kept, rel=0.05)
-    assert two.peak == pytest.approx(2 * one.peak, rel=0.05)
+    one, two = (count_cost(network, torch.zeros(n, 3, 16, 17, 1))[1] for n in (1, 2))
+    assert two.kept == pytest.approx(Bytes(*(2 * size for size in one.kept)), rel=0.05)
+    assert two.peak == pytest.approx(Bytes(*(2 * size for size in one.peak)), rel=0.05)
 
 
 def rgb_cost(**options):

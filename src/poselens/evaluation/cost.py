@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,13 @@ class Cost:
     by_part: Mapping[str, "Cost"] = field(default_factory=dict)
 
 
+class Bytes(NamedTuple):
+    """An amount of memory, with floating-point numbers of four bytes and of two."""
+
+    fp32: int
+    bf16: int
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes of activations; parameters and buffers do not count.
@@ -52,8 +60,8 @@ class Memory:
             is alive while the part runs, whoever made it.
     """
 
-    kept: int
-    peak: int
+    kept: Bytes
+    peak: Bytes
     by_part: Mapping[str, "Memory"] = field(default_factory=dict)
 
 
@@ -69,35 +77,22 @@ def count_macs(network: nn.Module, *inputs: Tensor, part: PartOf = first_name) -
     normalisation, activations and other elementwise work do not, as is usual in the field; nor do
     fused attention kernels, which no network here has. Agrees with ``torch.utils.flop_counter``.
     """
-    ghost, given = _ghost(network, inputs, torch.float32)
-    watch = _Watch(ghost, given)
-    with torch.no_grad(), watch, _followed(ghost, watch.enter):
-        ghost(*given)
-    macs, params = dict.fromkeys(_parts(ghost, part), 0), dict.fromkeys(_parts(ghost, part), 0)
-    for module, count in watch.macs.items():
-        macs[part(module)] += count
-    for name, parameter in ghost.named_parameters():
-        params[part(name.rpartition(".")[0])] += parameter.numel()
-    by_part = {name: Cost(macs[name], params[name]) for name in macs}
-    return Cost(sum(macs.values()), sum(params.values()), by_part)
+    ghost, given = _ghost(network, inputs)
+    return _cost(ghost, _watched(ghost, given), part)
 
 
-def count_memory(
-    network: nn.Module,
-    *inputs: Tensor,
-    dtype: torch.dtype = torch.float32,
-    part: PartOf = first_name,
-) -> Memory:
-    """Add up the activations of a forward pass for the whole batch, in bytes.
+def count_cost(
+    network: nn.Module, *inputs: Tensor, part: PartOf = first_name
+) -> tuple[Cost, Memory]:
+    """Count as `count_macs`, and add up the activations of the whole batch.
 
-    Every floating-point tensor has ``dtype``, parameters too; indices stay as wide as they are.
-    What a kernel needs while it runs, such as the workspace of a convolution, is not seen, and
-    operations are those of the plain spelling: fused kernels of a GPU keep less.
+    In bf16 every floating-point tensor has two bytes an element, parameters too; indices and the
+    statistics of normalisation stay as wide as they are. What a kernel needs while it runs, such as
+    the workspace of a convolution, is not seen, and operations are those of the plain spelling:
+    fused kernels of a GPU keep less.
     """
-    ghost, given = _ghost(network, inputs, dtype)
-    watch = _Watch(ghost, given)
-    with torch.no_grad(), watch, _followed(ghost, watch.enter):
-        ghost(*given)
+    ghost, given = _ghost(network, inputs)
+    watch = _watched(ghost, given)
     keeper = _Keeper(ghost)
     # CTR-GCN's root asks in training who is there, which nothing without values can answer;
     # children alone in training mode do what they do when everybody is.
@@ -105,23 +100,56 @@ def count_memory(
         child.train()
     with _followed(ghost, keeper.enter), keeper.hooks():
         ghost(*given)
-    kept, peak = dict.fromkeys(_parts(ghost, part), 0), dict.fromkeys(_parts(ghost, part), 0)
+    parts = _parts(ghost, part)
+    kept, peak = dict.fromkeys(parts, Bytes(0, 0)), dict.fromkeys(parts, Bytes(0, 0))
     for module, size in keeper.kept.items():
-        kept[part(module)] += size
+        kept[part(module)] = _sum(kept[part(module)], size)
     for module, size in watch.peak.items():
-        peak[part(module)] = max(peak[part(module)], size)
-    by_part = {name: Memory(kept[name], peak[name]) for name in kept}
-    return Memory(sum(kept.values()), max(peak.values()), by_part)
+        peak[part(module)] = _most(peak[part(module)], size)
+    by_part = {name: Memory(kept[name], peak[name]) for name in parts}
+    whole = Memory(reduce(_sum, kept.values()), reduce(_most, peak.values()), by_part)
+    return _cost(ghost, watch, part), whole
 
 
-def _ghost(
-    network: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype
-) -> tuple[nn.Module, list[Tensor]]:
+def _sum(one: Bytes, other: Bytes) -> Bytes:
+    return Bytes(one.fp32 + other.fp32, one.bf16 + other.bf16)
+
+
+def _most(one: Bytes, other: Bytes) -> Bytes:
+    return Bytes(max(one.fp32, other.fp32), max(one.bf16, other.bf16))
+
+
+def _cost(ghost: nn.Module, watch: "_Watch", part: PartOf) -> Cost:
+    parts = _parts(ghost, part)
+    macs, params = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
+    for module, count in watch.macs.items():
+        macs[part(module)] += count
+    for name, parameter in ghost.named_parameters():
+        params[part(name.rpartition(".")[0])] += parameter.numel()
+    by_part = {name: Cost(macs[name], params[name]) for name in parts}
+    return Cost(sum(macs.values()), sum(params.values()), by_part)
+
+
+def _watched(ghost: nn.Module, given: Sequence[Tensor]) -> "_Watch":
+    watch = _Watch(ghost, given)
+    with torch.no_grad(), watch, _followed(ghost, watch.enter):
+        ghost(*given)
+    return watch
+
+
+def _ghost(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, list[Tensor]]:
+    """Return a network without values, in bfloat16: what would be float32 then shows itself."""
     given = [
-        tensor.to("meta", dtype if tensor.is_floating_point() else tensor.dtype)
+        tensor.to("meta", torch.bfloat16 if tensor.is_floating_point() else tensor.dtype)
         for tensor in inputs
     ]
-    return copy.deepcopy(network).to("meta", dtype).eval(), given
+    return copy.deepcopy(network).to("meta", torch.bfloat16).eval(), given
+
+
+def _size(tensor: Tensor) -> Bytes:
+    """Return the size of a tensor's block, and what it would be in a network of float32."""
+    size = tensor.untyped_storage().nbytes()
+    return Bytes(size * 2 if tensor.dtype == torch.bfloat16 else size, size)
 
 
 def _parts(network: nn.Module, part: PartOf) -> list[str]:
@@ -161,16 +189,16 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's stub
 
     Attributes:
         macs: Multiply-accumulates by module.
-        peak: Most bytes alive at once while a module ran.
+        peak: Most bytes alive at once while a module ran, by module.
     """
 
     def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch's stub
         self.macs: dict[str, int] = {}
-        self.peak: dict[str, int] = {}
+        self.peak: dict[str, Bytes] = {}
         self._module = ""
         self._known = _blocks([*network.parameters(), *network.buffers()])
-        self._alive = 0
+        self._alive = Bytes(0, 0)
         for tensor in inputs:
             self._notice(tensor)
 
@@ -180,16 +208,16 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's stub
 
     def _notice(self, tensor: Tensor) -> None:
         block = tensor.untyped_storage()
-        key, size = block._cdata, block.nbytes()
-        if key in self._known:
+        if block._cdata in self._known:
             return
-        self._known.add(key)
-        self._alive += size
-        weakref.finalize(block, self._forget, key, size).atexit = False
+        size = _size(tensor)
+        self._known.add(block._cdata)
+        self._alive = _sum(self._alive, size)
+        weakref.finalize(block, self._forget, block._cdata, size).atexit = False
 
-    def _forget(self, key: int, size: int) -> None:
+    def _forget(self, key: int, size: Bytes) -> None:
         self._known.discard(key)
-        self._alive -= size
+        self._alive = _sum(self._alive, Bytes(-size.fp32, -size.bf16))
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -199,7 +227,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's stub
         for made in out if isinstance(out, list | tuple) else [out]:
             if isinstance(made, Tensor):
                 self._notice(made)
-        self.peak[self._module] = max(self.peak.get(self._module, 0), self._alive)
+        self.peak[self._module] = _most(self.peak.get(self._module, self._alive), self._alive)
         self.macs[self._module] = self.macs.get(self._module, 0) + _macs(operation, args, out)
         return out
 
@@ -212,7 +240,7 @@ class _Keeper:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.kept: dict[str, int] = {}
+        self.kept: dict[str, Bytes] = {}
         self._module = ""
         self._known = _blocks([*network.parameters(), *network.buffers()])
         # a freed block's address may be given to another one
@@ -231,7 +259,7 @@ class _Keeper:
         if block._cdata not in self._known:
             self._known.add(block._cdata)
             self._held.append(block)
-            self.kept[self._module] = self.kept.get(self._module, 0) + block.nbytes()
+            self.kept[self._module] = _sum(self.kept.get(self._module, Bytes(0, 0)), _size(tensor))
         return tensor
 
 

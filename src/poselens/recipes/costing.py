@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
-from poselens.evaluation.cost import count_macs, count_memory
+from poselens.evaluation.cost import Bytes, Cost, Memory, count_cost
 from poselens.pose.layouts import get_layout
 from poselens.rgb.mobilenetv2 import STAGES
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import Recipe, override
 
 Branch = Literal["rgb", "skeleton"]
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MEGABYTE = 1_000_000
 
 COUNTS = {
@@ -130,29 +129,27 @@ def _counted(
 ) -> dict[str, Any]:
     with torch.device("meta"):
         network = build_network(stream)
-    cost = count_macs(network, clip, part=part)
-    memory = {
-        name: count_memory(network, clip, dtype=dtype, part=part)
-        for name, dtype in PRECISIONS.items()
-    }
+    cost, memory = count_cost(network, clip, part=part)
 
-    def facts(name: str | None) -> dict[str, Any]:
-        counted = cost if name is None else cost.by_part[name]
-        found = {
-            precision: whole if name is None else whole.by_part[name]
-            for precision, whole in memory.items()
-        }
+    def facts(counted: Cost, held: Memory) -> dict[str, Any]:
         return {
             "gmacs": counted.macs / 1e9,
             "params": counted.params,
-            "kept_mb": {precision: entry.kept / MEGABYTE for precision, entry in found.items()},
-            "peak_mb": {precision: entry.peak / MEGABYTE for precision, entry in found.items()},
+            "kept_mb": _megabytes(held.kept),
+            "peak_mb": _megabytes(held.peak),
         }
 
-    parts = [{"part": name, **facts(name)} for name in cost.by_part]
+    parts = [
+        {"part": name, **facts(counted, memory.by_part[name])}
+        for name, counted in cost.by_part.items()
+    ]
     # stages without STAA have an identity in its place
     busy = [entry for entry in parts if entry["params"] or any(entry["peak_mb"].values())]
-    return {**facts(None), "parts": busy}
+    return {**facts(cost, memory), "parts": busy}
+
+
+def _megabytes(size: Bytes) -> dict[str, float]:
+    return {"fp32": size.fp32 / MEGABYTE, "bf16": size.bf16 / MEGABYTE}
 
 
 _LAYER = re.compile(r"backbone\.(layer\d)")
