@@ -82,6 +82,14 @@ def test_the_check_itself(line, fault):
     assert check(words) == fault
 
 
+def test_the_examples_of_the_rgb_branch_run():
+    page = (ROOT / "docs" / "concepts" / "rgb.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, {})
+
+
 def test_recipes_show_commands_that_can_be_typed():
     from poselens.recipes import FOLDER, names
 

@@ -1,39 +1,163 @@
 import pytest
+import yaml
 
 from poselens.errors import UsageError
-from poselens.recipes import load
-from poselens.recipes.costing import recipe_cost
+from poselens.evaluation.cost import count_macs
+from poselens.recipes import load, names
+from poselens.recipes.costing import COUNTS, recipe_cost
+from poselens.skeleton.projection import GraphProjection
+from poselens.training.config import load_recipe
+
+NTU60 = {"layout": "ntu-25", "classes": 60}
+FINEGYM = {"layout": "coco-17", "classes": 99}
+TINY = {"layout": "coco-17", "classes": 2}
 
 
-@pytest.mark.parametrize(("layout", "classes"), [("ntu-25", 60), ("coco-17", 99)])
-def test_the_literal_recipe_costs_no_more_than_published(layout, classes):
-    cost = recipe_cost(load("paper"), layout=layout, classes=classes)
-    assert cost["gmacs_total"] <= 35.1
-    assert cost["gmacs_total"] == pytest.approx(cost["gmacs_rgb"] + cost["gmacs_skeleton"])
-    # TSM-ResNet50 alone, eight frames: 32.9
-    assert cost["gmacs_rgb"] > 32.8
-    assert cost["params"] == cost["params_rgb"] + cost["params_skeleton"]
+@pytest.mark.parametrize(
+    ("dataset", "settings"),
+    [
+        (NTU60, ["skeleton.input.people=2"]),
+        (FINEGYM, ["skeleton.input.people=1"]),
+        (FINEGYM, ["skeleton.input.people=1", "skeleton.input.space=pixels"]),
+    ],
+)
+def test_the_literal_recipe_costs_no_more_than_published(dataset, settings):
+    cost = recipe_cost(load("paper"), settings, **dataset)
+    assert cost["gmacs"] <= 35.1
+    assert cost["gmacs"] == pytest.approx(cost["rgb"]["gmacs"] + cost["skeleton"]["gmacs"])
+    # TSM-ResNet50 alone, eight frames: 32.7
+    assert cost["rgb"]["gmacs"] > 32.7
+    assert cost["params"] == cost["rgb"]["params"] + cost["skeleton"]["params"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "utd-mhad"])
+def test_parts_add_up_to_their_branch(name):
+    cost = recipe_cost(load(name), **TINY)
+    assert set(COUNTS) == {"gmacs", "params", "kept_mb", "peak_mb"}
+    for branch in (cost["rgb"], cost["skeleton"]):
+        parts = branch["parts"]
+        assert branch["gmacs"] == pytest.approx(sum(part["gmacs"] for part in parts))
+        assert branch["params"] == sum(part["params"] for part in parts)
+        for precision in ("fp32", "bf16"):
+            kept = [part["kept_mb"][precision] for part in parts]
+            peak = [part["peak_mb"][precision] for part in parts]
+            assert branch["kept_mb"][precision] == pytest.approx(sum(kept))
+            assert branch["peak_mb"][precision] == max(peak)
+        assert 0.5 * branch["kept_mb"]["fp32"] <= branch["kept_mb"]["bf16"]
+        assert branch["kept_mb"]["bf16"] < 0.6 * branch["kept_mb"]["fp32"]
+
+
+def test_parts_are_named_as_the_networks_are_described():
+    def listed(name, *settings):
+        cost = recipe_cost(load(name), settings, **TINY)
+        return [[part["part"] for part in cost[branch]["parts"]] for branch in ("rgb", "skeleton")]
+
+    stages = ["input", "stage 1", "stage 2", "stage 3", "classifier"]
+    assert listed("tiny") == [
+        ["stem", "layer1", "layer2", "layer3", "layer3: STAA", "layer4", "classifier"],
+        stages,
+    ]
+    mobile, skeleton = listed("utd-mhad", "skeleton.network.blocks=[1,2]")
+    assert mobile == [
+        "stem",
+        *(f"stage {stage}" for stage in range(1, 7)),
+        "stage 6: STAA",
+        "stage 7",
+        "last",
+        "classifier",
+    ]
+    assert skeleton == [part for part in stages if part != "stage 3"]
+
+
+def test_stages_hold_the_blocks_they_should():
+    one, two = (
+        {
+            part["part"]: part
+            for part in recipe_cost(
+                load("tiny"), [f"skeleton.network.blocks={blocks}"], branches=["skeleton"], **TINY
+            )["skeleton"]["parts"]
+        }
+        for blocks in ("[2, 1, 2]", "[2, 3, 2]")
+    )
+    assert one["stage 1"] == two["stage 1"]
+    assert one["stage 3"]["params"] == two["stage 3"]["params"]
+    assert one["stage 2"]["params"] < two["stage 2"]["params"]
 
 
 def test_what_is_counted_follows_the_question():
-    tiny = load("tiny")
-    few = recipe_cost(tiny, layout="coco-17", classes=2)
-    assert recipe_cost(tiny, layout="ntu-25", classes=2)["gmacs_skeleton"] > few["gmacs_skeleton"]
-    assert recipe_cost(tiny, layout="coco-17", classes=50)["params"] > few["params"]
+    few = recipe_cost(load("tiny"), **TINY)
+    other = recipe_cost(load("tiny"), layout="ntu-25", classes=50)
+    assert other["skeleton"]["gmacs"] > few["skeleton"]["gmacs"]
+    assert other["params"] > few["params"]
     assert (few["layout"], few["classes"], few["recipe"]) == ("coco-17", 2, "tiny")
+    flat = recipe_cost(load("tiny"), ["skeleton.input.space=pixels"], **TINY)
+    assert flat["skeleton"]["params"] < few["skeleton"]["params"]
 
 
-def test_a_recipe_in_pixels_has_two_coordinates():
-    flat = load("tiny").model_copy(deep=True)
-    skeleton = flat.skeleton.model_copy(
-        update={"input": flat.skeleton.input.model_copy(update={"space": "pixels"})}
+def test_settings_change_what_is_counted():
+    plain, dense = (
+        recipe_cost(load("tiny"), [f"rgb.network.staa_blocks={blocks}"], **TINY)
+        for blocks in ("once", "all")
     )
-    flat = flat.model_copy(update={"skeleton": skeleton})
-    found = recipe_cost(flat, layout="coco-17", classes=9)
-    assert (
-        found["params_skeleton"]
-        < recipe_cost(load("tiny"), layout="coco-17", classes=9)["params_skeleton"]
+    assert dense["rgb"]["gmacs"] > plain["rgb"]["gmacs"]
+    assert dense["settings"] == ["rgb.network.staa_blocks=all"]
+    assert sum("STAA" in part["part"] for part in dense["rgb"]["parts"]) == 4
+    with pytest.raises(UsageError, match="unknown key 'network'"):
+        recipe_cost(load("tiny"), ["network.width=0.5"], **TINY)
+
+
+def test_a_branch_that_the_recipe_does_not_name_is_left_out(tmp_path):
+    alone = recipe_cost(load("nw-ucla"), **TINY)
+    assert alone["rgb"] is None
+    assert alone["gmacs"] == alone["skeleton"]["gmacs"]
+    assert recipe_cost(load("nw-ucla"), ["skeleton.network.width=16"], **TINY)["rgb"] is None
+    named = recipe_cost(
+        load("nw-ucla"), ["rgb.network.backbone=resnet18", "rgb.input.size=64"], **TINY
     )
+    assert named["rgb"] is not None
+    asked = recipe_cost(load("tiny"), branches=["rgb"], **TINY)
+    assert asked["skeleton"] is None
+    assert asked["params"] == asked["rgb"]["params"]
+    file = tmp_path / "bare.yaml"
+    file.write_text(yaml.safe_dump({"name": "bare"}))
+    bare = recipe_cost(load_recipe(file), ["name=other"], **TINY)
+    assert None not in (bare["rgb"], bare["skeleton"])
+
+
+def test_views_multiply_the_arithmetic_of_rgb_alone():
+    one, three = (recipe_cost(load("tiny"), views=views, **TINY) for views in (1, 3))
+    assert three["rgb"]["gmacs"] == pytest.approx(3 * one["rgb"]["gmacs"])
+    assert three["skeleton"] == one["skeleton"]
+    assert three["gmacs"] == pytest.approx(one["gmacs"] + 2 * one["rgb"]["gmacs"])
+    for entry, other in zip(one["rgb"]["parts"], three["rgb"]["parts"], strict=True):
+        assert other["gmacs"] == pytest.approx(3 * entry["gmacs"])
+        assert (other["params"], other["peak_mb"]) == (entry["params"], entry["peak_mb"])
+
+
+def test_a_stem_for_differences_reads_every_frame_of_a_snippet():
+    settings = ["rgb.input.snippet=difference-stem", "rgb.input.segments=2"]
+    assert recipe_cost(load("tiny"), settings, **TINY)["rgb"]["frames"] == 2 * 6
+    assert recipe_cost(load("tiny"), settings[1:], **TINY)["rgb"]["frames"] == 2
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_the_head_of_the_contrast_is_told_apart(kind):
+    import torch
+
+    settings = [f"skeleton.contrast={{projection: {kind}, dimensions: 32}}"]
+    with_head = recipe_cost(load("tiny"), settings, **TINY)
+    head = GraphProjection(joints=17, dimensions=32, kind=kind)
+    cost = count_macs(head.enter, torch.zeros(1, 3 * 17 * 17))
+    expected = cost.macs + (32 * 32 if kind == "mlp" else 0)
+    assert with_head["skeleton"]["projection"]["params"] == expected
+    assert with_head["skeleton"]["projection"]["gmacs"] == pytest.approx(expected / 1e9)
+    assert with_head["params"] == recipe_cost(load("tiny"), **TINY)["params"]
+
+
+def test_every_recipe_can_be_counted():
+    assert {"paper", "tiny"} <= set(names())
+    for name in names():
+        assert recipe_cost(load(name), **TINY)["gmacs"] > 0
 
 
 def test_an_unknown_layout():

@@ -123,11 +123,12 @@ def _hardware(device: torch.device) -> str:
 def _cost(trained: TrainedStream) -> CostRow:
     stream = trained.stream
     if isinstance(stream, RgbStream):
-        inputs = torch.zeros(1, stream.input.segments, 3, stream.input.size, stream.input.size)
+        frames, size = stream.input.segments * stream.input.stem_frames, stream.input.size
+        inputs = torch.zeros(1, frames, 3, size, size)
     else:
         joints = len(get_layout(stream.layout))
         inputs = torch.rand(1, stream.dimensions, stream.input.window, joints, stream.input.people)
-    cost = count_macs(trained.network, inputs.to(trained.device))
+    cost = count_macs(trained.network, inputs)
     return CostRow(stream.name, cost.macs / 1e9, cost.params)
 
 
