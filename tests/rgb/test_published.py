@@ -181,6 +181,14 @@ def test_a_file_trained_without_the_shift_is_taken_and_named(fabricate, trained,
     assert loaded.notes == (() if note is None else (note,))
 
 
+def test_a_shift_from_both_sides_is_named_where_ours_is_causal():
+    tensors = tsm_tensors("resnet50", planes=8)
+    loaded = load_published(tiny(backbone="resnet50", causal=True, **PLAIN), tensors)
+    assert loaded.notes == (
+        "trained with a shift from both sides; this network shifts from the past alone",
+    )
+
+
 def test_a_shift_in_some_of_the_blocks_is_named():
     tensors = {
         name.replace(".net.", ".") if "layer3" in name else name: value

@@ -1,5 +1,6 @@
 """Put an RGB network together: every ablation is an argument, every absent part an identity."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, TypedDict
 
@@ -102,6 +103,30 @@ def build_staa(
     return Staa(attention=attention, aggregation=aggregation, phi=context)
 
 
+def _build_backbone(
+    backbone: Backbone,
+    *,
+    width: float,
+    shift: Callable[[], nn.Module],
+    staa: Callable[[int, int], nn.Module],
+    staa_blocks: StaaBlocks | None,
+    stem: Callable[[int, int], nn.Module],
+) -> MobileNetV2 | ResNet:
+    """Build a backbone whose blocks have been given what to shift and attend with."""
+    if backbone == "mobilenetv2":
+        sites = _sites(tuple(depth for _, _, depth, _ in STAGES), staa_blocks)
+        return MobileNetV2(width=width, shift=shift, staa=staa, sites=sites, stem=stem)
+    kind, depths = RESNETS[backbone]
+    sites = _sites(depths, staa_blocks)
+    return ResNet(
+        kind=kind, depths=depths, width=width, shift=shift, staa=staa, sites=sites, stem=stem
+    )
+
+
+def _sites(depths: Sequence[int], blocks: StaaBlocks | None) -> frozenset[int]:
+    return frozenset() if blocks is None else staa_sites(depths, blocks)
+
+
 def build_rgb_network(
     *,
     backbone: Backbone,
@@ -173,26 +198,15 @@ def build_rgb_network(
             return nn.Identity()
         return DifferenceStem(frames=stem_frames, channels=channels, stride=stride)
 
-    # without either part there is nothing to stand anywhere
-    trunk: MobileNetV2 | ResNet
-    if backbone == "mobilenetv2":
-        depths: tuple[int, ...] = tuple(depth for _, _, depth, _ in STAGES)
-        sites = staa_sites(depths, staa_blocks) if attend or aggregate else frozenset()
-        trunk = MobileNetV2(
-            width=width, shift=make_shift, staa=make_staa, sites=sites, stem=make_stem
-        )
-    else:
-        kind, stages = RESNETS[backbone]
-        sites = staa_sites(stages, staa_blocks) if attend or aggregate else frozenset()
-        trunk = ResNet(
-            kind=kind,
-            depths=stages,
-            width=width,
-            shift=make_shift,
-            staa=make_staa,
-            sites=sites,
-            stem=make_stem,
-        )
+    trunk = _build_backbone(
+        backbone,
+        width=width,
+        shift=make_shift,
+        staa=make_staa,
+        # without either part there is nothing to stand anywhere
+        staa_blocks=staa_blocks if attend or aggregate else None,
+        stem=make_stem,
+    )
     network = RgbNetwork(
         backbone=trunk,
         channels=trunk.channels,

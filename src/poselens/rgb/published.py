@@ -323,6 +323,8 @@ def _summed_up(names: Iterable[str]) -> tuple[str, ...]:
 def _notes(trained: int | None, network: RgbNetwork) -> tuple[str, ...]:
     """Compare the shift that a file was trained with to that of the network."""
     shifts = sum(isinstance(part, TemporalShift) for part in network.modules())
+    if trained and shifts and network.causal:
+        return ("trained with a shift from both sides; this network shifts from the past alone",)
     if trained is None or trained == shifts:
         return ()
     if not trained:
