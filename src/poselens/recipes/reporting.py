@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import poselens
 from poselens.clips.assemble import video_source
-from poselens.clips.stream import RgbInput, RgbStream
+from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream, build_network
 from poselens.clips.views import count_views
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
@@ -32,7 +32,6 @@ from poselens.pose.layouts import get_layout
 from poselens.recipes.contrasting import contrast_history
 from poselens.recipes.evaluating import Result
 from poselens.recognition.bundle import Bundle
-from poselens.recognition.streams import TrainedStream
 from poselens.training.journal import read_rows
 from poselens.types import Scores
 
@@ -97,7 +96,7 @@ def make_report(
         gain=gain,
         pairs=_pairs(folder, result),
         contrasted=_contrasted(bundle, runs),
-        costs=[_cost(trained) for trained in bundle.streams],
+        costs=[_cost(trained.stream) for trained in bundle.streams],
         notes=[*notes, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
@@ -120,15 +119,15 @@ def _hardware(device: torch.device) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
-def _cost(trained: TrainedStream) -> CostRow:
-    stream = trained.stream
+def _cost(stream: RgbStream | SkeletonStream) -> CostRow:
+    """Count the network as it was trained: one that was folded to be run has fewer numbers."""
     if isinstance(stream, RgbStream):
         frames, size = stream.input.segments * stream.input.stem_frames, stream.input.size
         inputs = torch.zeros(1, frames, 3, size, size)
     else:
         joints = len(get_layout(stream.layout))
         inputs = torch.rand(1, stream.dimensions, stream.input.window, joints, stream.input.people)
-    cost = count_macs(trained.network, inputs)
+    cost = count_macs(build_network(stream), inputs)
     return CostRow(stream.name, cost.macs / 1e9, cost.params)
 
 
