@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_bytes import bytes_of
 
 from poselens.clips.cache import FrameCache, build_cache
 from poselens.clips.packed import pack
@@ -112,10 +113,6 @@ def test_decoding_processes_write_the_same_bytes(tmp_path, monkeypatch):
     build(tmp_path / "there", clips=range(12), encode=bytes_of, workers=1)
     for name in ("frames.bin", "frames.table", "clips.jsonl"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
-
-
-def bytes_of(clip):
-    return [bytes(48)] * (clip + 1)
 
 
 def test_a_killed_decoder_is_named_and_what_was_whole_stays(tmp_path):
