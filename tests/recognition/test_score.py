@@ -9,7 +9,7 @@ from poselens.clips.assemble import RgbClips, skeleton_input
 from poselens.clips.views import choose_views, count_views
 from poselens.data.folder import open_folder
 from poselens.data.info import read_info, write_info
-from poselens.errors import InputError, UsageError
+from poselens.errors import EnvironmentFault, InputError, UsageError
 from poselens.recognition.score import score_folder, score_inputs
 from poselens.recognition.streams import load_run
 
@@ -30,6 +30,16 @@ def rgb(drawn):
 def data(drawn, tmp_path):
     """A copy of the drawn data set whose description and videos may be changed."""
     return shutil.copytree(drawn.data, tmp_path / "data")
+
+
+def test_a_killed_data_process_is_named(rgb, drawn, monkeypatch):
+    def killed(*_, **__):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    monkeypatch.setattr("poselens.recognition.score.collect_scores", killed)
+    with pytest.raises(EnvironmentFault, match="a data process was killed") as caught:
+        score_folder(rgb, open_folder(drawn.data), [0, 1], workers=0)
+    assert caught.value.code == "ENV-011"
 
 
 def describe(data, **changes):

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from poselens.clips.assemble import RgbClips
-from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
+from poselens.clips.batches import (
+    EpochBatches,
+    loaded,
+    make_loader,
+    memory_faults_named,
+    to_device,
+)
 from poselens.clips.device import data_processes
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbStream
@@ -66,6 +72,7 @@ def score_folder(
         UsageError: ``EVAL-010`` when the classes differ, ``EVAL-012`` when the data set's joints
             are not those the stream reads, ``CFG-038`` when the stream cannot have these views.
         InputError: ``EVAL-011`` when the stream can read none of the clips.
+        EnvironmentFault: ``ENV-011``, ``ENV-012`` no memory.
     """
     _require_fitting(trained, folder)
     skipped: dict[str, str] = {}
@@ -91,13 +98,14 @@ def score_folder(
                 file=folder.root,
             )
 
-    scores = collect_scores(
-        trained.network if seen == ONE_VIEW else _MeanOfViews(trained.network),
-        moved(),
-        classes=trained.stream.classes,
-        stream=trained.stream.name,
-        device=trained.device,
-    )
+    with memory_faults_named(batch_size):
+        scores = collect_scores(
+            trained.network if seen == ONE_VIEW else _MeanOfViews(trained.network),
+            moved(),
+            classes=trained.stream.classes,
+            stream=trained.stream.name,
+            device=trained.device,
+        )
     return Scored(replace(scores, views=seen), skipped)
 
 
