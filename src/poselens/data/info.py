@@ -17,7 +17,8 @@ INFO_FILE = "dataset.yaml"
 INFO_LIMIT = 4 * 1024 * 1024
 
 Part = Literal["train", "val", "test"]
-Column = Literal["subject", "view", "source"]
+Column = Literal["subject", "view", "source", "session", "event"]
+COLUMN_NAMES: tuple[Column, ...] = get_args(Column)
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -32,6 +33,9 @@ class ClipRecord:
         subject: Who acts; empty where unknown.
         view: Camera or viewpoint; empty where unknown.
         source: Recording the clip was cut from; clips of one source belong in one part of a split.
+        session: Sitting, setup or day in which it was recorded; empty where unknown.
+        event: Performance within the source that the clip is a part of, such as one routine of a
+            competition; empty where unknown. Unique over the data set, not within the source.
         start_s: First moment of the clip in its video, None for the beginning.
         end_s: Last moment of the clip in its video, None for the end.
         width: Pixels of the upright video frame, None where unknown.
@@ -48,6 +52,8 @@ class ClipRecord:
     end_s: float | None = None
     width: int | None = None
     height: int | None = None
+    session: str = ""
+    event: str = ""
 
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +73,10 @@ class ProtocolInfo(BaseModel):
 
     Attributes:
         description: One sentence for people and reports: who trains, who tests.
-        group: Column whose values the parts do not share, or ``id`` for a random split.
+        group: Column whose values the parts do not share; ``id`` for a split by clip, ``time`` for
+            one by stretches of each recording.
+        shares: Columns whose values the parts share by the definition of the protocol, each with
+            the reason; such sharing is told with every number, and training does not refuse it.
         metric: The number that papers report under this protocol.
         chance: Accuracy of guessing, in [0, 1].
     """
@@ -75,7 +84,8 @@ class ProtocolInfo(BaseModel):
     model_config = _STRICT
 
     description: str
-    group: Literal["subject", "view", "source", "id"] = "id"
+    group: Literal["subject", "view", "source", "session", "event", "id", "time"] = "id"
+    shares: dict[Column, str] = Field(default_factory=dict)
     metric: Literal["top1", "mean_class"] = "top1"
     chance: float | None = Field(default=None, ge=0, le=1)
 
@@ -88,6 +98,8 @@ class DatasetInfo(BaseModel):
         classes: Class names; a label is a position in this list.
         skeletons: Which spaces are stored, and how.
         protocols: Splits by name; each has a column ``split:<name>`` in ``clips.csv``.
+        hierarchy: Coarser names of the classes by level, coarsest level first: for each level the
+            name that every class falls under, in the order of ``classes``.
         mirror: ``same`` when a left-right mirrored clip keeps its class, ``none`` when clips are
             never mirrored, or the class each class turns into; classes not named are not mirrored.
         source: Where the recordings come from, and whom to cite.
@@ -102,6 +114,7 @@ class DatasetInfo(BaseModel):
     classes: list[str] = Field(min_length=1)
     skeletons: dict[Space, SkeletonInfo] = Field(default_factory=dict)
     protocols: dict[str, ProtocolInfo] = Field(default_factory=dict)
+    hierarchy: dict[str, list[str]] = Field(default_factory=dict)
     mirror: Literal["same", "none"] | dict[str, str] = "none"
     source: str = ""
     licence: str = ""
@@ -188,8 +201,8 @@ def check_info(info: DatasetInfo, path: Path) -> None:
     """Refuse a description that contradicts itself.
 
     Raises:
-        AnnotationError: ``DATA-003`` for a repeated class, a mirror of unknown classes, or an
-            unknown layout.
+        AnnotationError: ``DATA-003`` for a repeated class, a level that does not name every class,
+            a mirror of unknown classes, or an unknown layout.
     """
 
     def refuse(message: str, where: str, mend: str | None = None) -> AnnotationError:
@@ -202,6 +215,13 @@ def check_info(info: DatasetInfo, path: Path) -> None:
         if name != name.strip() or not name:
             raise refuse(f"class name {name!r} is empty or has blanks around it", "classes")
         seen[name] = position
+    for level, names in info.hierarchy.items():
+        if len(names) != len(info.classes):
+            raise refuse(
+                f"{len(names)} names for {len(info.classes)} classes",
+                f"hierarchy.{level}",
+                "give every class its name on this level",
+            )
     if isinstance(info.mirror, Mapping):
         for name in (*info.mirror, *info.mirror.values()):
             if name not in seen:
