@@ -15,6 +15,7 @@ from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.errors import SkeletonError
 from poselens.fusion.scores import fuse
+from poselens.pose.convert import complete_sources, conversion
 from poselens.pose.estimators import PoseEstimator
 from poselens.recognition.bundle import Bundle, fusion_of, load_bundle
 from poselens.recognition.pose import choose_estimator
@@ -124,7 +125,7 @@ class Recognizer:
         Args:
             video: The video.
             skeleton: A skeleton file, or a data set folder that holds the video.
-            layout: Joint layout of a skeleton file that does not name its own.
+            layout: Joint layout of a skeleton file that does not name its own, or its YAML file.
 
         Raises:
             UsageError: ``RUN-003`` with neither a video nor a skeleton.
@@ -238,8 +239,8 @@ def _inputs(
         note = f"it reads joints in {stream.input.space}, found {found}"
         if clip.coverage == 0.0:
             note = "nobody was found"
-    elif joints.layout != stream.layout:
-        note = f"it reads {stream.layout} joints, found {joints.layout}"
+    elif conversion(joints.layout, stream.layout).missing:
+        note = _lacking(joints.layout, stream.layout)
     elif joints.positions.shape[-1] != stream.dimensions:
         note = (
             f"it reads joints of {stream.dimensions} coordinates, "
@@ -249,7 +250,19 @@ def _inputs(
         note = "nobody was found"
     if joints is None or note is not None:
         return [None] * len(shares), f"{stream.name} left out: {note}"
-    return [_skeleton_input(stream, joints, share) for share in shares], None
+    inputs = [_skeleton_input(stream, joints, share) for share in shares]
+    if joints.layout == stream.layout:
+        return inputs, None
+    return inputs, f"{joints.layout} joints were converted to {stream.layout}"
+
+
+def _lacking(found: str, wanted: str) -> str:
+    """Say why joints cannot be read, and of which layouts they could."""
+    missing = conversion(found, wanted).missing
+    named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+    fitting = complete_sources(wanted)
+    others = f"; {' or '.join(fitting)} would do" if fitting else ""
+    return f"it reads {wanted} joints, found {found} without {named}{others}"
 
 
 def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[Tensor | None]:
@@ -271,5 +284,6 @@ def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[
 
 def _skeleton_input(stream: SkeletonStream, joints: Skeleton, share: float) -> Tensor | None:
     frames = max(1, round(share * joints.frames))
-    part = Skeleton(joints.positions[:, :frames], joints.layout, joints.space)
+    positions = conversion(joints.layout, stream.layout)(joints.positions[:, :frames])
+    part = Skeleton(positions, stream.layout, joints.space)
     return None if part.coverage == 0.0 else skeleton_input(part, stream.input)
