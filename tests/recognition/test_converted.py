@@ -41,6 +41,14 @@ def test_without_all_of_the_joints_it_is_refused_with_the_layouts_that_would_do(
     assert caught.value.code == "SKEL-012"
 
 
+def test_nobody_is_left_where_only_other_joints_are_known(skeleton_only, tmp_path):
+    joints = np.full((1, 9, 26, 3), np.nan, np.float32)
+    joints[..., 20:, :] = 1
+    write_skeleton(tmp_path / "toes.npz", {"metres": Skeleton(joints, "halpe-26", "metres")})
+    with pytest.raises(SkeletonError, match="joint left out: nobody was found"):
+        skeleton_only.recognize(skeleton=tmp_path / "toes.npz")
+
+
 def test_a_file_is_read_into_another_layout(drawn, as_openpose):
     plain = read_skeleton(drawn.skeleton)
     back = read_skeleton(as_openpose, to_layout="coco-17")

@@ -20,10 +20,12 @@ from poselens.data.writer import FolderWriter
 from poselens.errors import AnnotationError, CheckpointError, SkeletonError, UsageError
 from poselens.evaluation.overlay import LEFT, RIGHT, draw_overlay
 from poselens.pose import layouts
+from poselens.pose.estimators import Pose
 from poselens.pose.layouts import get_layout
 from poselens.recipes import load
 from poselens.recipes.costing import recipe_cost
 from poselens.recipes.fusing import fuse_runs
+from poselens.recipes.posing import with_estimated_pose
 from poselens.recognition.recognizer import Recognizer
 from poselens.skeleton.augment import mirror
 from poselens.training.config import override
@@ -199,6 +201,31 @@ def test_what_is_said_of_layouts_counts_and_nothing_said_does_not(kennel, drawn,
     info["layouts"]["cat"] = DOG
     (other / "dataset.yaml").write_text(yaml.safe_dump(info))
     assert open_folder(other).fingerprint() != same
+
+
+def test_a_data_set_says_itself_what_its_layout_is(kennel, tmp_path):
+    info = open_folder(kennel / "data").info.model_copy(update={"layouts": {}})
+    with pytest.raises(AnnotationError, match="'dog' is not built in, and not under layouts") as no:
+        FolderWriter(tmp_path / "other", info)
+    assert (no.value.code, no.value.where) == ("DATA-003", "skeletons.metres.layout")
+
+
+def test_an_estimators_own_layout_is_declared_with_its_joints(kennel, drawn, tmp_path):
+    open_folder(kennel / "data")
+
+    class Kennel:
+        layout = "dog"
+
+        def estimate(self, frames):
+            many = sum(1 for _ in frames)
+            joints = np.repeat(walk(0)[:, :1, :, :2], many, axis=1)
+            return Pose(Skeleton(joints, "dog", "pixels"), np.ones(joints.shape[:3]))
+
+    plain = open_folder(drawn.data)
+    with_estimated_pose(plain, tmp_path / "posed", Kennel(), told=lambda _: None)
+    layouts._declared.clear()
+    assert open_folder(tmp_path / "posed").skeleton(0, "pixels").layout == "dog"
+    assert get_layout("dog").sides[3:5] == ("left", "right")
 
 
 def test_joints_of_another_count_name_the_dog(kennel):

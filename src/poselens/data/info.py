@@ -18,7 +18,7 @@ from pydantic import (
 
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.declared import layout_from
-from poselens.pose.layouts import declare_layout, get_layout
+from poselens.pose.layouts import LAYOUTS, declare_layout, get_layout
 from poselens.types import Space
 
 INFO_FILE = "dataset.yaml"
@@ -234,6 +234,10 @@ def check_info(info: DatasetInfo, path: Path) -> None:
             get_layout(skeleton.layout)
         except UsageError as fault:
             raise refuse(fault.message, f"skeletons.{space}.layout", fault.mend) from fault
+        if skeleton.layout not in LAYOUTS and skeleton.layout not in info.layouts:
+            # known in this process; another one that opens the folder would not know it
+            message = f"layout {skeleton.layout!r} is not built in, and not under layouts"
+            raise refuse(message, f"skeletons.{space}.layout", "declare it under layouts")
         if space == "pixels" and skeleton.dimensions != 2:
             raise refuse("joints in pixels have 2 dimensions", f"skeletons.{space}.dimensions")
 

@@ -138,30 +138,31 @@ def conversion(from_layout: str, to_layout: str) -> Conversion:
 def _planned(source: Layout, target: Layout) -> Conversion:
     if source == target:
         return Conversion(source, target, tuple((joint,) for joint in range(len(target))))
-    by_place = {_place(source, name): joint for joint, name in enumerate(source.joints)}
-    wanted = [_place(target, name) for name in target.joints]
+    by_place = {place(source, name): joint for joint, name in enumerate(source.joints)}
+    wanted = [place(target, name) for name in target.joints]
     origins: list[tuple[int, ...]] = [
-        (by_place[place],) if place in by_place else () for place in wanted
+        (by_place[spot],) if spot in by_place else () for spot in wanted
     ]
     if source.name not in LAYOUTS or target.name not in LAYOUTS:
         # places of a user's own layout are not known; what is left over and is called alike is one
         left = {
             name: joint
             for joint, name in enumerate(source.joints)
-            if _place(source, name) not in wanted
+            if place(source, name) not in wanted
         }
         origins = [
             origin or ((left[name],) if name in left else ())
             for name, origin in zip(target.joints, origins, strict=True)
         ]
-    for joint, place in enumerate(wanted):
-        ends = _MIDDLES.get(place, ()) if target.name in _EXACT else ()
+    for joint, spot in enumerate(wanted):
+        ends = _MIDDLES.get(spot, ()) if target.name in _EXACT else ()
         if not origins[joint] and ends and all(end in by_place for end in ends):
             origins[joint] = tuple(by_place[end] for end in ends)
     return Conversion(source, target, tuple(origins))
 
 
-def _place(layout: Layout, joint: str) -> str:
+def place(layout: Layout, joint: str) -> str:
+    """Return the place of the body that a joint stands for: its own name, or that of another."""
     return _PLACES.get(layout.name, {}).get(joint, joint)
 
 

@@ -15,7 +15,7 @@ from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.errors import SkeletonError
 from poselens.fusion.scores import fuse
-from poselens.pose.convert import complete_sources, conversion
+from poselens.pose.convert import Conversion, complete_sources, conversion
 from poselens.pose.estimators import PoseEstimator
 from poselens.recognition.bundle import Bundle, fusion_of, load_bundle
 from poselens.recognition.pose import choose_estimator
@@ -232,33 +232,34 @@ def _inputs(
     """Return a stream's input for each prefix, and why it has none for the whole clip."""
     if isinstance(stream, RgbStream):
         return _rgb_inputs(stream, clip, shares), None
-    joints = clip.joints.get(stream.input.space)
-    note = None
+    joints, note, said = clip.joints.get(stream.input.space), None, None
+    if joints is not None and joints.layout != stream.layout:
+        plan = conversion(joints.layout, stream.layout)
+        if plan.missing:
+            note = _lacking(plan)
+        else:
+            said = f"{joints.layout} joints were converted to {stream.layout}"
+            joints = Skeleton(plan(joints.positions), stream.layout, joints.space)
     if joints is None:
         found = ", ".join(clip.joints) or "none"
         note = f"it reads joints in {stream.input.space}, found {found}"
         if clip.coverage == 0.0:
             note = "nobody was found"
-    elif conversion(joints.layout, stream.layout).missing:
-        note = _lacking(joints.layout, stream.layout)
-    elif joints.positions.shape[-1] != stream.dimensions:
+    elif note is None and joints.positions.shape[-1] != stream.dimensions:
         note = (
             f"it reads joints of {stream.dimensions} coordinates, "
             f"found {joints.positions.shape[-1]}"
         )
-    elif joints.coverage == 0.0:
+    elif note is None and joints.coverage == 0.0:
         note = "nobody was found"
     if joints is None or note is not None:
         return [None] * len(shares), f"{stream.name} left out: {note}"
-    inputs = [_skeleton_input(stream, joints, share) for share in shares]
-    if joints.layout == stream.layout:
-        return inputs, None
-    return inputs, f"{joints.layout} joints were converted to {stream.layout}"
+    return [_skeleton_input(stream, joints, share) for share in shares], said
 
 
-def _lacking(found: str, wanted: str) -> str:
-    """Say why joints cannot be read, and of which layouts they could."""
-    missing = conversion(found, wanted).missing
+def _lacking(plan: Conversion) -> str:
+    """Say which joints are missing, and of which layouts none would be."""
+    found, wanted, missing = plan.source.name, plan.target.name, plan.missing
     named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
     fitting = complete_sources(wanted)
     others = f"; {' or '.join(fitting)} would do" if fitting else ""
@@ -284,6 +285,5 @@ def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[
 
 def _skeleton_input(stream: SkeletonStream, joints: Skeleton, share: float) -> Tensor | None:
     frames = max(1, round(share * joints.frames))
-    positions = conversion(joints.layout, stream.layout)(joints.positions[:, :frames])
-    part = Skeleton(positions, stream.layout, joints.space)
+    part = Skeleton(joints.positions[:, :frames], joints.layout, joints.space)
     return None if part.coverage == 0.0 else skeleton_input(part, stream.input)
