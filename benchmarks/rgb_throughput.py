@@ -7,14 +7,13 @@ Run: ``python benchmarks/rgb_throughput.py --out FILE.json`` on a GPU. Targets o
 import argparse
 import json
 import platform
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from naive_tsm import naively
+from timing import milliseconds
 from torch import Tensor, nn
 
 from poselens.clips.device import choose_device
@@ -34,23 +33,6 @@ NETWORKS: dict[str, RgbOptions] = {
     "TSM + STAA (every second block)": VARIANTS["best"],
     "no shift": {"backbone": "resnet50", "shift": False, **WITHOUT},
 }
-
-
-def milliseconds(
-    work: Callable[[], object], device: torch.device, *, warm: int, repeats: int
-) -> float:
-    """Return the median time of a call, in ms."""
-    times = []
-    for turn in range(warm + repeats):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if turn >= warm:
-            times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
 
 
 class Bench:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from naive_contrast import naive_contrast
 from naive_ctr_gcn import NaiveCtrGcn
+from timing import milliseconds
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,22 +32,6 @@ from poselens.training.optim import build_optimizer
 from poselens.training.stepping import EagerStep, ReplayedStep
 
 LAYOUT, FRAMES, PEOPLE, CLASSES, TRAIN_CLIPS = "ntu-25", 64, 2, 60, 40_091
-
-
-def milliseconds(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:
-    """Return the median time of a call, in ms; a single one is not warmed up for."""
-    for _ in range(0 if repeats == 1 else max(3, repeats // 4)):
-        work()
-    times = []
-    for _ in range(repeats):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)) * 1e3
 
 
 def make_batch(size: int, device: torch.device) -> dict[str, Any]:

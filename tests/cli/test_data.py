@@ -32,6 +32,16 @@ def test_damaged_clips_beyond_the_budget_are_exit_1(poselens, classes, tmp_path)
     assert answer.facts["skipped_by_code"] == {"VID-002": 1}
 
 
+def test_options_of_an_import_reach_it_or_are_refused(poselens, classes, tmp_path):
+    words = ["data", "import", "folder", classes, "--out", tmp_path / "out", "--link", "symbolic"]
+    assert poselens(*words).code == 0
+    assert (tmp_path / "out" / "videos" / "sit" / "0.mp4").is_symlink()
+    answer = poselens("data", "import", "nw-ucla", classes, "--out", tmp_path / "o", "--seed", 1)
+    assert answer.code == 2
+    assert "error[CFG-016]: nw-ucla has no use for --seed. Mend: leave it out" in answer.err
+    assert "nw-ucla takes no options" in answer.err
+
+
 def test_nothing_to_import_is_exit_3(poselens, tmp_path):
     (tmp_path / "empty").mkdir()
     answer = poselens(

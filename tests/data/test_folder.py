@@ -200,3 +200,17 @@ def test_dimensions_that_differ(tiny: Path) -> None:
     edit(tiny / "dataset.yaml", "dimensions: 3", "dimensions: 2")
     with pytest.raises(AnnotationError, match=r"joints have 3 coordinates, dataset.yaml says 2"):
         open_folder(tiny)
+
+
+def test_what_is_told_about_a_split_is_not_its_content(tiny: Path) -> None:
+    """And keys that came later leave the fingerprints of published results as they were."""
+    first = open_folder(tiny).fingerprint()
+    about = tiny / "dataset.yaml"
+    text = about.read_text()
+    assert "shares: {}" in text
+    about.write_text(text.replace("shares: {}", "shares: {view: two cameras}", 1))
+    assert open_folder(tiny).fingerprint() == first
+    about.write_text(text.replace("hierarchy: {}", "hierarchy: {part: [arm, hand]}"))
+    assert open_folder(tiny).fingerprint() != first
+    about.write_text(text.replace("hierarchy: {}\n", ""))
+    assert open_folder(tiny).fingerprint() == first

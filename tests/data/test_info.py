@@ -29,6 +29,8 @@ def test_a_person_needs_two_lines(tmp_path: Path) -> None:
         (VALID + "protocols: {p: {descripton: x}}", "unknown key 'descripton'; did you mean 'desc"),
         (VALID + "skeletons: {feet: {layout: coco-17, dimensions: 2}}", "pixels"),
         (VALID + "skeletons: {pixels: {layout: coco-17, dimensions: 3}}", "have 2 dimensions"),
+        (VALID + "hierarchy: {event: [floor]}", "hierarchy.event: 1 names for 2 classes"),
+        (VALID + "protocols: {p: {description: x, shares: {camera: two}}}", "shares.camera"),
         (VALID + "mirror: {wave: clp}", "unknown class 'clp'; did you mean 'clap'"),
         (VALID + "mirror: flip", "mirror"),
         ("name: x\nclasses: [wave, wave]", r"class 'wave' is listed twice \(0 and 1\)"),

@@ -238,3 +238,20 @@ def test_a_hundred_thousand_clips_open_in_little_memory(tmp_path: Path) -> None:
     clips, last, frames, peak, torch_loaded = json.loads(answer.stdout)
     assert (clips, last, frames, torch_loaded) == (100_000, 99_999, 2, False)
     assert peak / 1024 < 500
+
+
+def test_session_and_event_are_columns_where_a_data_set_has_them(
+    tmp_path: Path, info: DatasetInfo
+) -> None:
+    record = ClipRecord("a", label=0, session="day 2", event="v1_E_0001")
+    with FolderWriter(tmp_path / "out", info, columns=("session", "event")) as writer:
+        writer.add(record, {"random": "train"}, {})
+    folder = open_folder(tmp_path / "out")
+    assert folder.record(0) == record
+    assert folder.column("event").tolist() == ["v1_E_0001"]
+    with (
+        FolderWriter(tmp_path / "plain", info) as writer,
+        pytest.raises(AnnotationError, match="has a session, the data set has no such column"),
+    ):
+        writer.add(record, {}, {})
+    assert "session" not in (tmp_path / "plain/clips.csv").read_text()

@@ -3,20 +3,12 @@
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from poselens.cli.data_import import MAX_BAD, import_
 from poselens.cli.output import Json, give_json, tell
-
-if TYPE_CHECKING:
-    from poselens.data.importing import ImportReport
-
-MAX_BAD = 0.01
-"""Largest share of damaged clips that still counts as a clean import."""
-
-NO_CLIP = ("DATA-012", "DATA-021")
-"""Codes of files that were never meant as clips, and of classes without files."""
 
 app = typer.Typer(help="Import, draw or cache data sets.", no_args_is_help=True)
 
@@ -28,50 +20,7 @@ class Kept(StrEnum):
     PACKED = "packed"
 
 
-class Format(StrEnum):
-    """What can be imported."""
-
-    UTD_MHAD = "utd-mhad"
-    NW_UCLA = "nw-ucla"
-    BANDAI2 = "bandai2"
-    FOLDER = "folder"
-    CSV = "csv"
-
-
-@app.command("import")
-def import_(
-    kind: Annotated[Format, typer.Argument(help="What SRC is.")],
-    src: Annotated[Path, typer.Argument(help="Folder or file to read.")],
-    out: Annotated[Path, typer.Option(help="Data set folder to write.")],
-    as_json: Json = False,
-) -> int:
-    """Make a data set folder out of recordings.
-
-    A published data set, a folder of videos per class, or a CSV. Exit code 1 when more than 1 % of
-    the clips were left out as damaged.
-    """
-    from poselens.data import bandai2, class_folders, csv_clips, nw_ucla, utd_mhad
-
-    importers = {
-        Format.UTD_MHAD: utd_mhad.import_utd_mhad,
-        Format.NW_UCLA: nw_ucla.import_nw_ucla,
-        Format.BANDAI2: bandai2.import_bandai2,
-        Format.FOLDER: class_folders.import_class_folders,
-        Format.CSV: csv_clips.import_csv,
-    }
-    report = importers[kind](src, out)
-    if as_json:
-        give_json(report.as_dict())
-    else:
-        tell(f"{out}: {report.imported} clips, {len(report.skipped)} skipped")
-        for skipped in report.skipped[:10]:
-            tell(f"  {skipped.code} {skipped.file}: {skipped.message}")
-    return 1 if _unreadable(report) > MAX_BAD * (report.imported + len(report.skipped)) else 0
-
-
-def _unreadable(report: "ImportReport") -> int:
-    """Count what was left out as damaged, not what was no clip in the first place."""
-    return sum(skipped.code not in NO_CLIP for skipped in report.skipped)
+app.command("import")(import_)
 
 
 @app.command("synth")

@@ -12,8 +12,6 @@ killed goes on where it was, and a cache of some clips takes more of them later.
 import fcntl
 import json
 import os
-import signal
-import threading
 import weakref
 import zlib
 from collections import deque
@@ -22,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast, get_args
@@ -33,6 +31,7 @@ from numpy.typing import NDArray
 
 from poselens.checkpoint import write_json
 from poselens.clips.packed import Format, unpack
+from poselens.data.children import live_with_the_parent
 from poselens.errors import AnnotationError, EnvironmentFault, InputError, disk_fault
 
 FRAMES_FILE = "frames.bin"
@@ -360,20 +359,6 @@ class _Guarded:
             return fault
 
 
-def _live_with_the_parent() -> None:
-    # Ctrl-C reaches the whole group and is the parent's to answer. A parent that is killed can tell
-    # nobody: its pool would wait for work for ever.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
-
-
 def _encoded(
     clips: Sequence[int], encode: Encode, workers: int
 ) -> Iterator[tuple[int, list[bytes] | InputError]]:
@@ -383,7 +368,7 @@ def _encoded(
         return
     # forkserver: a fork of a process that holds torch's threads can hang
     pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_live_with_the_parent
+        workers, mp_context=get_context("forkserver"), initializer=live_with_the_parent
     )
     try:
         pending: deque[tuple[int, Future[list[bytes] | InputError]]] = deque()

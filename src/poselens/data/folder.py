@@ -64,10 +64,12 @@ class ClipFolder:
             end_s=end_s,
             width=width,
             height=height,
+            session=table.texts["session"][i],
+            event=table.texts["event"][i],
         )
 
     def column(self, name: Column) -> NDArray[np.str_]:
-        """Return ``subject``, ``view`` or ``source`` of every clip."""
+        """Return ``subject``, ``view``, ``source``, ``session`` or ``event`` of every clip."""
         return np.array(list(self._table.texts[name]), dtype=np.str_)
 
     def indices(
@@ -159,11 +161,18 @@ class ClipFolder:
     def fingerprint(self) -> str:
         """Return a SHA-256 of the description, the clips and the joints, the same anywhere.
 
-        Comments in dataset.yaml, ``video_roots`` (paths of one machine), file dates and the bytes
-        of the videos do not count. Computed once per opened folder.
+        Comments in dataset.yaml, ``video_roots`` (paths of one machine), ``shares`` (what is told
+        about a split, not the split), file dates and the bytes of the videos do not count. Computed
+        once per opened folder.
         """
         if self._fingerprint is None:
-            said = self.info.model_dump(mode="json", exclude={"video_roots"})
+            said = self.info.model_dump(
+                mode="json", exclude={"video_roots": True, "protocols": {"__all__": {"shares"}}}
+            )
+            # a key that came with a later version does not change data sets that do not use it
+            for later in ("hierarchy", "layouts"):
+                if not said[later]:
+                    del said[later]
             digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
             with (self.root / CLIPS_FILE).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.declared import layout_from
@@ -25,7 +18,8 @@ INFO_FILE = "dataset.yaml"
 INFO_LIMIT = 4 * 1024 * 1024
 
 Part = Literal["train", "val", "test"]
-Column = Literal["subject", "view", "source"]
+Column = Literal["subject", "view", "source", "session", "event"]
+COLUMN_NAMES: tuple[Column, ...] = get_args(Column)
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -40,6 +34,9 @@ class ClipRecord:
         subject: Who acts; empty where unknown.
         view: Camera or viewpoint; empty where unknown.
         source: Recording the clip was cut from; clips of one source belong in one part of a split.
+        session: Sitting, setup or day in which it was recorded; empty where unknown.
+        event: Performance within the source that the clip is a part of, such as one routine of a
+            competition; empty where unknown. Unique over the data set, not within the source.
         start_s: First moment of the clip in its video, None for the beginning.
         end_s: Last moment of the clip in its video, None for the end.
         width: Pixels of the upright video frame, None where unknown.
@@ -56,6 +53,8 @@ class ClipRecord:
     end_s: float | None = None
     width: int | None = None
     height: int | None = None
+    session: str = ""
+    event: str = ""
 
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +74,10 @@ class ProtocolInfo(BaseModel):
 
     Attributes:
         description: One sentence for people and reports: who trains, who tests.
-        group: Column whose values the parts do not share, or ``id`` for a random split.
+        group: Column whose values the parts do not share; ``id`` for a split by clip, ``time`` for
+            one by stretches of each recording.
+        shares: Columns whose values the parts share by the definition of the protocol, each with
+            the reason; such sharing is told with every number, and training does not refuse it.
         metric: The number that papers report under this protocol.
         chance: Accuracy of guessing, in [0, 1].
     """
@@ -83,7 +85,8 @@ class ProtocolInfo(BaseModel):
     model_config = _STRICT
 
     description: str
-    group: Literal["subject", "view", "source", "id"] = "id"
+    group: Literal["subject", "view", "source", "session", "event", "id", "time"] = "id"
+    shares: dict[Column, str] = Field(default_factory=dict)
     metric: Literal["top1", "mean_class"] = "top1"
     chance: float | None = Field(default=None, ge=0, le=1)
 
@@ -96,6 +99,8 @@ class DatasetInfo(BaseModel):
         classes: Class names; a label is a position in this list.
         skeletons: Which spaces are stored, and how.
         protocols: Splits by name; each has a column ``split:<name>`` in ``clips.csv``.
+        hierarchy: Coarser names of the classes by level, coarsest level first: for each level the
+            name that every class falls under, in the order of ``classes``.
         mirror: ``same`` when a left-right mirrored clip keeps its class, ``none`` when clips are
             never mirrored, or the class each class turns into; classes not named are not mirrored.
         source: Where the recordings come from, and whom to cite.
@@ -112,18 +117,13 @@ class DatasetInfo(BaseModel):
     classes: list[str] = Field(min_length=1)
     skeletons: dict[Space, SkeletonInfo] = Field(default_factory=dict)
     protocols: dict[str, ProtocolInfo] = Field(default_factory=dict)
+    hierarchy: dict[str, list[str]] = Field(default_factory=dict)
     mirror: Literal["same", "none"] | dict[str, str] = "none"
     source: str = ""
     licence: str = ""
     fps: float | None = Field(default=None, gt=0)
     video_roots: list[str] = Field(default_factory=list)
     layouts: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    @model_serializer(mode="wrap")
-    def _without_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # a data set without layouts of its own keeps the fingerprint it had before there were any
-        content: dict[str, Any] = dump(self)
-        return {key: value for key, value in content.items() if value or key != "layouts"}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -205,8 +205,9 @@ def check_info(info: DatasetInfo, path: Path) -> None:
     """Refuse a description that contradicts itself, and declare its layouts.
 
     Raises:
-        AnnotationError: ``DATA-003`` for a repeated class, a mirror of unknown classes, or a layout
-            that is unknown, no layout, or known as another one.
+        AnnotationError: ``DATA-003`` for a repeated class, a level that does not name every class,
+            a mirror of unknown classes, or a layout that is unknown, no layout, or known as another
+            one.
     """
 
     def refuse(message: str, where: str, mend: str | None = None) -> AnnotationError:
@@ -219,6 +220,13 @@ def check_info(info: DatasetInfo, path: Path) -> None:
         if name != name.strip() or not name:
             raise refuse(f"class name {name!r} is empty or has blanks around it", "classes")
         seen[name] = position
+    for level, names in info.hierarchy.items():
+        if len(names) != len(info.classes):
+            raise refuse(
+                f"{len(names)} names for {len(info.classes)} classes",
+                f"hierarchy.{level}",
+                "give every class its name on this level",
+            )
     if isinstance(info.mirror, Mapping):
         for name in (*info.mirror, *info.mirror.values()):
             if name not in seen:

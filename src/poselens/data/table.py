@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from poselens.data.info import PARTS, DatasetInfo, cannot_read, nearest
+from poselens.data.info import COLUMN_NAMES, PARTS, DatasetInfo, cannot_read, nearest
 from poselens.errors import AnnotationError
 
 CLIPS_FILE = "clips.csv"
@@ -23,6 +24,9 @@ CHUNK = 4096
 COLUMNS = (
     "id", "video", "label", "subject", "view", "source", "start_s", "end_s", "width", "height",
 )  # fmt: skip
+RareColumn = Literal["session", "event"]
+RARE_COLUMNS: tuple[RareColumn, ...] = get_args(RareColumn)
+"""Columns that a data set has only where its importer knows them."""
 _WHOLE = re.compile(r"[0-9]{1,6}")
 _PLAIN_NUMBERS = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,12})?(?:,|$))*")
 DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,12})?(?:[eE][+-]?[0-9]{1,2})?")
@@ -59,7 +63,7 @@ class ClipTable:
     Attributes:
         ids: Clip ids.
         labels: Class indices, -1 where unknown.
-        texts: ``video``, ``subject``, ``view`` and ``source`` by name; empty where unknown.
+        texts: ``video`` and the columns of ``COLUMN_NAMES`` by name; empty where unknown.
         times: ``start_s`` and ``end_s``, NaN where not given.
         sizes: ``width`` and ``height``, 0 where not given.
         splits: For each protocol 0 for a clip outside it, else 1 + position in ``PARTS``.
@@ -166,14 +170,14 @@ class _Builder:
         self._place = self._find_columns([name.strip() for name in header])
         self._lines: dict[str, int] = {}
         self._labels = array("q")
-        self._texts = {name: Texts() for name in ("video", "subject", "view", "source")}
+        self._texts = {name: Texts() for name in ("video", *COLUMN_NAMES)}
         self._times = {"start_s": array("d"), "end_s": array("d")}
         self._sizes = {"width": array("q"), "height": array("q")}
         self._splits = {name: array("b") for name in self._protocols}
 
     def _find_columns(self, header: list[str]) -> dict[str, int]:
         splits = [SPLIT_PREFIX + name for name in self._protocols]
-        known = [*COLUMNS, *splits]
+        known = [*COLUMNS, *RARE_COLUMNS, *splits]
         for name in header:
             if name not in known:
                 raise self._refuse(

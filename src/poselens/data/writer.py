@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from poselens.data.disk import StagingFolder, write_flushed
 from poselens.data.info import (
+    COLUMN_NAMES,
     INFO_FILE,
     PARTS,
     ClipRecord,
@@ -26,7 +27,9 @@ from poselens.data.store import SKELETON_FOLDER, array_path, check_positions, in
 from poselens.data.table import (
     CLIPS_FILE,
     COLUMNS,
+    RARE_COLUMNS,
     SPLIT_PREFIX,
+    RareColumn,
     id_fault,
     leaves_folder,
     span_fault,
@@ -44,16 +47,28 @@ class FolderWriter:
     Files are written into ``staging``, beside the target; a clean exit renames it, an error removes
     it. Videos, and anything else that belongs into the folder, are placed under ``staging``.
 
+    Args:
+        root: The data set to make.
+        info: The content of its ``dataset.yaml``.
+        columns: Which of ``session`` and ``event`` the clips come with.
+
     Raises:
         UsageError: ``DATA-020`` when the target exists and is not an empty folder.
         AnnotationError: ``DATA-003`` when ``info`` contradicts itself.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
 
-    def __init__(self, root: Path, info: DatasetInfo) -> None:
+    def __init__(
+        self,
+        root: Path,
+        info: DatasetInfo,
+        *,
+        columns: Sequence[RareColumn] = (),
+    ) -> None:
         check_info(info, root / INFO_FILE)
         self._root = root
         self._info = info
+        self._columns = tuple(columns)
         self._seen: set[str] = set()
         self._folder = StagingFolder(root)
         self.staging = self._folder.path
@@ -66,7 +81,9 @@ class FolderWriter:
             }
             self._clips = (self.staging / CLIPS_FILE).open("w", newline="", encoding="utf-8")
             self._rows = csv.writer(self._clips, lineterminator="\n")
-            self._rows.writerow((*COLUMNS, *(SPLIT_PREFIX + name for name in info.protocols)))
+            self._rows.writerow(
+                (*COLUMNS, *self._columns, *(SPLIT_PREFIX + name for name in info.protocols))
+            )
         except OSError as fault:
             self._folder.discard()
             raise disk_fault(fault, root) from fault
@@ -107,6 +124,7 @@ class FolderWriter:
                     record.id, record.video or "", label,
                     record.subject, record.view, record.source,
                     *("" if number is None else number for number in numbers),
+                    *(getattr(record, name) for name in self._columns),
                     *(splits.get(name, "") for name in self._info.protocols),
                 )
             )  # fmt: skip
@@ -131,7 +149,11 @@ class FolderWriter:
         fault = id_fault(record.id) or span_fault(record.start_s, record.end_s)
         if fault:
             raise refuse("DATA-005", fault)
-        for text in (record.video or "", record.subject, record.view, record.source):
+        given = {name: getattr(record, name) for name in COLUMN_NAMES}
+        for name in RARE_COLUMNS:
+            if given[name] and name not in self._columns:
+                raise refuse("DATA-004", f"the clip has a {name}, the data set has no such column")
+        for text in (record.video or "", *given.values()):
             if "\0" in text or text != text.encode(errors="replace").decode():
                 raise refuse("DATA-005", f"{text!r} cannot be written as UTF-8 text")
         if record.id in self._seen:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from poselens.clips.stream import RgbStream, SkeletonStream, build_network
-from poselens.evaluation.cost import Bytes, Cost, Memory, count_cost
+from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream, build_network
+from poselens.evaluation.cost import Bytes, Cost, Memory, count_cost, count_macs
 from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.rgb.mobilenetv2 import STAGES
@@ -77,6 +77,23 @@ def recipe_cost(
     }
 
 
+def stream_cost(stream: RgbStream | SkeletonStream) -> Cost:
+    """Count the network of a stream, as it is trained, for one clip and view."""
+    with torch.device("meta"):
+        return count_macs(build_network(stream), _one_clip(stream))
+
+
+def _one_clip(stream: RgbStream | SkeletonStream) -> Tensor:
+    """Return a clip without values, as a stream's network takes it."""
+    given = stream.input
+    if isinstance(given, RgbInput):
+        frames = given.segments * given.stem_frames
+        return torch.empty(1, frames, 3, given.size, given.size, device="meta")
+    assert isinstance(stream, SkeletonStream)
+    joints = len(get_layout(stream.layout))
+    return torch.empty(1, stream.dimensions, given.window, joints, given.people, device="meta")
+
+
 def _named(recipe: Recipe, settings: Sequence[str]) -> set[Branch]:
     said = recipe.model_fields_set | {setting.partition(".")[0] for setting in settings}
     both: tuple[Branch, ...] = ("rgb", "skeleton")
@@ -85,12 +102,11 @@ def _named(recipe: Recipe, settings: Sequence[str]) -> set[Branch]:
 
 def _rgb(recipe: Recipe, classes: tuple[str, ...], views: int) -> dict[str, Any]:
     stream = RgbStream(classes=classes, input=recipe.rgb.input, network=recipe.rgb.network)
-    frames, size = stream.input.segments * stream.input.stem_frames, stream.input.size
-    clip = torch.empty(1, frames, 3, size, size, device="meta")
-    facts = _counted(stream, clip, _rgb_part)
+    facts = _counted(stream, _rgb_part)
     for entry in (facts, *facts["parts"]):
         entry["gmacs"] *= views
-    return {"frames": frames, "size": size, **facts}
+    frames = stream.input.segments * stream.input.stem_frames
+    return {"frames": frames, "size": stream.input.size, **facts}
 
 
 def _skeleton(recipe: Recipe, classes: tuple[str, ...], layout: str) -> dict[str, Any]:
@@ -104,7 +120,6 @@ def _skeleton(recipe: Recipe, classes: tuple[str, ...], layout: str) -> dict[str
     )
     joints, ends = len(get_layout(layout)), list(accumulate(section.network.blocks))
     people, window = section.input.people, section.input.window
-    body = torch.empty(1, stream.dimensions, window, joints, people, device="meta")
 
     def part(module: str) -> str:
         match = re.match(r"blocks\.(\d+)", module)
@@ -112,7 +127,7 @@ def _skeleton(recipe: Recipe, classes: tuple[str, ...], layout: str) -> dict[str
             return f"stage {1 + sum(int(match[1]) >= end for end in ends)}"
         return "input" if module in ("", "data_norm", "blocks") else "classifier"
 
-    facts = _counted(stream, body, part)
+    facts = _counted(stream, part)
     if section.contrast is not None:
         with torch.device("meta"):
             head = GraphProjection(
@@ -126,12 +141,10 @@ def _skeleton(recipe: Recipe, classes: tuple[str, ...], layout: str) -> dict[str
     return {"frames": window, "joints": joints, "people": people, **facts}
 
 
-def _counted(
-    stream: RgbStream | SkeletonStream, clip: Tensor, part: Callable[[str], str]
-) -> dict[str, Any]:
+def _counted(stream: RgbStream | SkeletonStream, part: Callable[[str], str]) -> dict[str, Any]:
     with torch.device("meta"):
         network = build_network(stream)
-    cost, memory = count_cost(network, clip, part=part)
+    cost, memory = count_cost(network, _one_clip(stream), part=part)
 
     def facts(counted: Cost, held: Memory) -> dict[str, Any]:
         return {

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 import poselens
 from poselens.clips.assemble import video_source
-from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream, build_network
+from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
 from poselens.clips.views import count_views
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
 from poselens.errors import InputError
 from poselens.evaluation.contrasted import ContrastHistory
-from poselens.evaluation.cost import count_macs
 from poselens.evaluation.intervals import paired_difference
 from poselens.evaluation.report import (
     ConfusedPair,
@@ -28,8 +27,8 @@ from poselens.evaluation.report import (
     most_confused,
     write_report,
 )
-from poselens.pose.layouts import get_layout
 from poselens.recipes.contrasting import contrast_history
+from poselens.recipes.costing import stream_cost
 from poselens.recipes.evaluating import Result
 from poselens.recognition.bundle import Bundle
 from poselens.training.journal import read_rows
@@ -120,14 +119,7 @@ def _hardware(device: torch.device) -> str:
 
 
 def _cost(stream: RgbStream | SkeletonStream) -> CostRow:
-    """Count the network as it was trained: one that was folded to be run has fewer numbers."""
-    if isinstance(stream, RgbStream):
-        frames, size = stream.input.segments * stream.input.stem_frames, stream.input.size
-        inputs = torch.zeros(1, frames, 3, size, size)
-    else:
-        joints = len(get_layout(stream.layout))
-        inputs = torch.rand(1, stream.dimensions, stream.input.window, joints, stream.input.people)
-    cost = count_macs(build_network(stream), inputs)
+    cost = stream_cost(stream)
     return CostRow(stream.name, cost.macs / 1e9, cost.params)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -19,15 +19,26 @@ from poselens.rgb.temporal_shift import TemporalShift
 Backbone = Literal["resnet18", "resnet34", "resnet50", "mobilenetv2"]
 
 
-class RgbOptions(TypedDict, total=False):
-    """Arguments of `build_rgb_network` that a variant sets."""
+class StaaOptions(TypedDict, total=False):
+    """How STAA reads the paper: arguments of `build_staa`, which has the defaults.
 
-    backbone: Backbone
-    shift: bool
-    causal: bool
+    The choice of each default, and what the others cost, is in docs/decisions (0002 and 0011).
+
+    Attributes:
+        attend: Motion attention, Eq. (3)-(5).
+        aggregate: Temporal aggregation, Eq. (6)-(8).
+        mask: What Eq. (4) makes of the differences.
+        motion: Differences with their sign, or their size alone.
+        phi: The convolution of Eq. (5): the block's own, or one before it.
+        ta_order: Order of the two convolutions of Eq. (7).
+        ta_kernel: Frames that Conv_dep of Eq. (7) sees, an odd number.
+        ta_split: What plays ChannelSplit of Eq. (6).
+        start: Whether STAA starts without effect, so that weights from before keep working, or as
+            the equations stand.
+    """
+
     attend: bool
     aggregate: bool
-    staa_blocks: StaaBlocks
     mask: Mask
     motion: Motion
     phi: Phi
@@ -35,6 +46,15 @@ class RgbOptions(TypedDict, total=False):
     ta_kernel: int
     ta_split: TaSplit
     start: Start
+
+
+class RgbOptions(StaaOptions, total=False):
+    """Arguments of `build_rgb_network` that a variant sets."""
+
+    backbone: Backbone
+    shift: bool
+    causal: bool
+    staa_blocks: StaaBlocks
     stem_frames: int
     width: float
     dropout: float
@@ -70,7 +90,7 @@ def build_staa(
 ) -> Staa:
     """Put one STAA together, for a block whose 3x3 convolution has these channels and this stride.
 
-    The other arguments are those of `build_rgb_network`.
+    `StaaOptions` says what the other arguments are.
 
     Raises:
         UsageError: ``CFG-030`` for an even ``ta_kernel``, ``CFG-031`` for channels that do not
@@ -133,44 +153,24 @@ def build_rgb_network(
     num_classes: int,
     shift: bool = True,
     causal: bool = False,
-    attend: bool = True,
-    aggregate: bool = True,
     staa_blocks: StaaBlocks = "every-second",
-    mask: Mask = "global",
-    motion: Motion = "signed",
-    phi: Phi = "own",
-    ta_order: TaOrder = "spatial-temporal",
-    ta_kernel: int = 3,
-    ta_split: TaSplit = "own",
-    start: Start = "identity",
     stem_frames: int = 1,
     width: float = 1.0,
     dropout: float = 0.5,
+    **staa: Unpack[StaaOptions],
 ) -> RgbNetwork:
     """Build the RGB branch; the rows of Table 4 are four calls.
-
-    Every reading of the paper is an argument; the choice of each default, and what the others cost,
-    is in docs/decisions (0002 and 0011).
 
     Args:
         backbone: Which network; its parameters have torchvision's names.
         num_classes: Length of the logits.
         shift: Temporal shift; without it the frames meet only in the mean.
         causal: Nothing looks at later frames, so that a clip may arrive frame by frame.
-        attend: Motion attention, Eq. (3)-(5).
-        aggregate: Temporal aggregation, Eq. (6)-(8).
-        staa_blocks: Which residual blocks carry the two.
-        mask: What Eq. (4) makes of the differences.
-        motion: Differences with their sign, or their size alone.
-        phi: The convolution of Eq. (5): the block's own, or one before it.
-        ta_order: Order of the two convolutions of Eq. (7).
-        ta_kernel: Frames that Conv_dep of Eq. (7) sees, an odd number.
-        ta_split: What plays ChannelSplit of Eq. (6).
-        start: Whether STAA starts without effect, so that weights from before keep working, or as
-            the equations stand.
+        staa_blocks: Which residual blocks carry STAA.
         stem_frames: Frames of each snippet that reach the network.
         width: Multiple of the published numbers of channels.
         dropout: Share of pooled features dropped before the classifier.
+        **staa: Every reading of the paper; see `StaaOptions`.
 
     Raises:
         UsageError: ``CFG-030`` for an even ``ta_kernel``.
@@ -178,20 +178,6 @@ def build_rgb_network(
 
     def make_shift() -> nn.Module:
         return TemporalShift(causal=causal) if shift else nn.Identity()
-
-    make_staa = partial(
-        build_staa,
-        attend=attend,
-        aggregate=aggregate,
-        mask=mask,
-        motion=motion,
-        phi=phi,
-        ta_order=ta_order,
-        ta_kernel=ta_kernel,
-        ta_split=ta_split,
-        start=start,
-        causal=causal,
-    )
 
     def make_stem(channels: int, stride: int) -> nn.Module:
         if stem_frames == 1:
@@ -202,9 +188,11 @@ def build_rgb_network(
         backbone,
         width=width,
         shift=make_shift,
-        staa=make_staa,
+        staa=partial(build_staa, causal=causal, **staa),
         # without either part there is nothing to stand anywhere
-        staa_blocks=staa_blocks if attend or aggregate else None,
+        staa_blocks=staa_blocks
+        if staa.get("attend", True) or staa.get("aggregate", True)
+        else None,
         stem=make_stem,
     )
     network = RgbNetwork(

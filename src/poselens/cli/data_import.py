@@ -1,0 +1,102 @@
+"""``poselens data import``: make a data set folder out of recordings."""
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poselens.cli.output import Json, give_json, tell
+from poselens.errors import UsageError
+
+if TYPE_CHECKING:
+    from poselens.data.importing import ImportReport
+
+MAX_BAD = 0.01
+"""Largest share of damaged clips that still counts as a clean import."""
+
+NO_CLIP = ("DATA-012", "DATA-021")
+"""Codes of files that were never meant as clips, and of classes without files."""
+
+
+class Format(StrEnum):
+    """What can be imported."""
+
+    UTD_MHAD = "utd-mhad"
+    NW_UCLA = "nw-ucla"
+    BANDAI2 = "bandai2"
+    FOLDER = "folder"
+    CSV = "csv"
+
+
+class Linked(StrEnum):
+    """How a video comes into the data set."""
+
+    COPY = "copy"
+    HARD = "hard"
+    SYMBOLIC = "symbolic"
+
+
+def import_(
+    kind: Annotated[Format, typer.Argument(help="What SRC is.")],
+    src: Annotated[Path, typer.Argument(help="Folder or file to read.")],
+    out: Annotated[Path, typer.Option(help="Data set folder to write.")],
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the videos, where they lie elsewhere.")
+    ] = None,
+    link: Annotated[
+        Linked | None, typer.Option(help="Whether videos are copied (default) or linked.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Make a data set folder out of recordings.
+
+    A published data set, a folder of videos per class, or a CSV. Options that the format has no use
+    for are refused. Exit code 1 when more than 1 % of the clips were left out as damaged.
+    """
+    given = {"videos": videos, "link": None if link is None else link.value, "seed": seed}
+    report = _call(
+        kind, src, out, {name: value for name, value in given.items() if value is not None}
+    )
+    if as_json:
+        give_json(report.as_dict())
+    else:
+        tell(f"{out}: {report.imported} clips, {len(report.skipped)} skipped")
+        for skipped in report.skipped[:10]:
+            tell(f"  {skipped.code} {skipped.file}: {skipped.message}")
+    return 1 if _unreadable(report) > MAX_BAD * (report.imported + len(report.skipped)) else 0
+
+
+def importers() -> dict[Format, "Callable[..., ImportReport]"]:
+    """Return the function that imports each format; its keywords are the options it takes."""
+    from poselens.data import bandai2, class_folders, csv_clips, nw_ucla, utd_mhad
+
+    return {
+        Format.UTD_MHAD: utd_mhad.import_utd_mhad,
+        Format.NW_UCLA: nw_ucla.import_nw_ucla,
+        Format.BANDAI2: bandai2.import_bandai2,
+        Format.FOLDER: class_folders.import_class_folders,
+        Format.CSV: csv_clips.import_csv,
+    }
+
+
+def _call(kind: Format, src: Path, out: Path, options: dict[str, Any]) -> "ImportReport":
+    importer = importers()[kind]
+    taken = [name for name in inspect.signature(importer).parameters if name not in ("src", "out")]
+    for name in options:
+        if name not in taken:
+            flags = ", ".join(f"--{known.replace('_', '-')}" for known in taken)
+            raise UsageError(
+                "CFG-016",
+                f"{kind.value} has no use for --{name.replace('_', '-')}",
+                mend=f"leave it out; {kind.value} takes {flags or 'no options'}",
+            )
+    return importer(src, out, **options)
+
+
+def _unreadable(report: "ImportReport") -> int:
+    """Count what was left out as damaged, not what was no clip in the first place."""
+    return sum(skipped.code not in NO_CLIP for skipped in report.skipped)
