@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import yaml
+from mutate import survive
 
 from poselens.errors import SkeletonError, UsageError
 from poselens.pose import layouts
@@ -93,6 +94,13 @@ HAND_AND_HEAD = {"joints": ["left_hand", "head"], "parents": {"left_hand": "head
         (changed(joints=[f"j{n}" for n in range(257)]), "CFG-041", "found 257 joints"),
         (changed(joints=["nose", "nose"]), "CFG-041", "joint 'nose' is there 2 times"),
         (changed(joints=["nose", " "]), "CFG-041", "joint name ' ' is empty"),
+        (changed(joints=["nose", "a\nb"]), "CFG-041", "joint name 'a.*b' is empty, too long"),
+        (changed(joints=["nose", "j" * 81]), "CFG-041", "'j+' is empty, too long"),
+        (changed(centre=["withers"]), "CFG-042", r"unknown joint \(of type list\)"),
+        (
+            changed(parents=DOG["parents"] | {"tail": 7}),
+            "CFG-042", r"unknown parent \(of type int\) of 'tail'",
+        ),
         (changed(centre="wither"), "CFG-042", "unknown joint 'wither'; did you mean 'withers'"),
         (
             changed(parents=DOG["parents"] | {"nosr": "hip"}),
@@ -239,6 +247,43 @@ def test_a_file_that_cannot_be_read(tmp_path, content, message):
         read_layout_file(file)
     assert caught.value.code == "CFG-046"
     assert caught.value.file == str(file)
+
+
+def test_damaged_files(tmp_path):
+    def sound(layout):
+        assert len(layout.parents) == len(layout.mirror) == len(layout.joints)
+        assert [layout.mirror[joint] for joint in layout.mirror] == list(range(len(layout)))
+
+    dog = yaml.safe_dump(DOG).encode()
+    skater = yaml.safe_dump({"name": "skater", **skating()}).encode()
+    tally = survive(read_layout_file, [dog, skater], tmp_path / "x.yaml", text=True, sound=sound)
+    assert tally.refused
+    assert tally.accepted
+
+
+def skating():
+    layout = LAYOUTS["openpose-25"]
+    bones = [[layout.joints[one], layout.joints[other]] for one, other in layout.edges]
+    return {"joints": list(layout.joints), "bones": bones, "centre": layout.joints[layout.centre]}
+
+
+def test_aliases_of_aliases_are_not_written_out(tmp_path):
+    parts = ["&a0 [x, x, x, x, x, x, x, x, x]"]
+    parts += [f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    bomb = f"[{', '.join(parts)}]"
+    tree = "parents: {tail: nose}"
+    for keys, told in (
+        (f"{tree}, centre: {bomb}", "unknown joint"),
+        (f"parents: {{tail: {bomb}}}", "unknown parent"),
+        (f"bones: {bomb}, centre: nose", "expected a list of pairs"),
+        (f"{tree}, mirror: {bomb}", "expected a list of pairs"),
+        (f"{tree}, name: {bomb}", "not a name"),
+    ):
+        file = tmp_path / "dog.yaml"
+        file.write_text("{" + f"joints: [nose, tail], {keys}" + "}")
+        with pytest.raises(UsageError, match=told) as caught:
+            read_layout_file(file)
+        assert len(str(caught.value)) < 1000
 
 
 def test_a_fault_in_a_file_names_file_and_key(tmp_path):

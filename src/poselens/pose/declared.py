@@ -30,7 +30,7 @@ KEYS = ("joints", "parents", "bones", "centre", "mirror")
 _SUFFIXES = (".yaml", ".yml")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-_Refuse = Callable[..., UsageError]
+_Refuse = Callable[[str, str, str | None, str], UsageError]
 
 
 def layout_from(name: str, content: object, *, file: Path | None = None) -> Layout:
@@ -52,8 +52,9 @@ def layout_from(name: str, content: object, *, file: Path | None = None) -> Layo
             does not fit the bones.
     """
 
-    def refuse(code: str, message: str, where: str | None, mend: str | None = None) -> UsageError:
-        return UsageError(code, f"layout {name!r}: {message}", file=file, where=where, mend=mend)
+    def refuse(code: str, message: str, where: str | None, mend: str) -> UsageError:
+        told = f"layout {_shown(name)}: {message}"
+        return UsageError(code, told, file=file, where=where, mend=mend)
 
     if not _NAME.fullmatch(name) or name.endswith(_SUFFIXES):
         raise refuse("CFG-040", "not a name for a layout", None, "use letters, digits and - _ .")
@@ -61,12 +62,12 @@ def layout_from(name: str, content: object, *, file: Path | None = None) -> Layo
         raise refuse("CFG-040", "expected keys and values", None, f"give {', '.join(KEYS)}")
     for key in content:
         if key not in KEYS:
-            message = f"unknown key {key!r}{_nearest(str(key), KEYS)}"
+            message = f"unknown key {_shown(key)}{_nearest(key, KEYS)}"
             raise refuse("CFG-040", message, None, f"use {', '.join(KEYS)}")
     joints = _joints(content.get("joints"), refuse)
     if ("parents" in content) == ("bones" in content):
         found = "both parents and bones" if "parents" in content else "neither parents nor bones"
-        raise refuse("CFG-040", f"found {found}, expected one of them", None)
+        raise refuse("CFG-040", f"found {found}", None, "give one of them")
     centre = content.get("centre")
     if centre is not None:
         _require_joint(centre, joints, "CFG-042", "centre", refuse)
@@ -79,7 +80,13 @@ def layout_from(name: str, content: object, *, file: Path | None = None) -> Layo
     return layout
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _shown(found: object) -> str:
+    """Return what was found, for a message; YAML's aliases can make lists of any length."""
+    return repr(found[:80]) if isinstance(found, str) else f"(of type {type(found).__name__})"
+
+
+def _nearest(found: object, known: Iterable[str]) -> str:
+    name = found[:80] if isinstance(found, str) else ""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -88,13 +95,15 @@ def _joints(found: object, refuse: _Refuse) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise refuse("CFG-040", "expected a list of joint names", "joints", 'quote them, as in "1"')
     if not 2 <= len(found) <= JOINT_LIMIT:
-        raise refuse("CFG-041", f"found {len(found)} joints, expected 2 to {JOINT_LIMIT}", "joints")
+        message = f"found {len(found)} joints, expected 2 to {JOINT_LIMIT}"
+        raise refuse("CFG-041", message, "joints", "name every joint of the skeleton")
     for name, times in Counter(found).items():
         if times > 1:
-            message = f"joint {name!r} is there {times} times"
+            message = f"joint {_shown(name)} is there {times} times"
             raise refuse("CFG-041", message, "joints", "name every joint once")
-        if not name.strip() or name != name.strip():
-            raise refuse("CFG-041", f"joint name {name!r} is empty or has blanks around", "joints")
+        if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > 80:
+            message = f"joint name {_shown(name)} is empty, too long or has blanks around"
+            raise refuse("CFG-041", message, "joints", "use 1 to 80 letters, digits or signs")
     return tuple(found)
 
 
@@ -102,21 +111,20 @@ def _require_joint(
     name: object, joints: Sequence[str], code: str, where: str, refuse: _Refuse
 ) -> None:
     if name not in joints:
-        raise refuse(
-            code, f"unknown joint {name!r}{_nearest(str(name), joints)}", where, "name it in joints"
-        )
+        message = f"unknown joint {_shown(name)}{_nearest(name, joints)}"
+        raise refuse(code, message, where, "name it in joints")
 
 
 def _from_parents(
     found: object, centre: object, joints: tuple[str, ...], refuse: _Refuse
 ) -> tuple[int, ...]:
     if not isinstance(found, dict):
-        raise refuse("CFG-040", "expected joint: parent", "parents")
+        raise refuse("CFG-040", "expected joint: parent", "parents", "write {nose: neck, ...}")
     for joint, parent in found.items():
         _require_joint(joint, joints, "CFG-042", "parents", refuse)
         if parent is not None and parent not in joints:
-            guess = _nearest(str(parent), joints)
-            message = f"unknown parent {parent!r} of {joint!r}{guess}"
+            guess = _nearest(parent, joints)
+            message = f"unknown parent {_shown(parent)} of {joint!r}{guess}"
             raise refuse("CFG-042", message, "parents", "name it in joints")
     above = {joint: found.get(joint) or joint for joint in joints}
     for joint in joints:
@@ -131,7 +139,7 @@ def _from_parents(
     if len(roots) > 1:
         raise refuse(
             "CFG-042",
-            f"{len(roots)} joints have no parent: {', '.join(roots)}",
+            f"{len(roots)} joints have no parent: {', '.join(roots[:5])}",
             "parents",
             "give each a parent, but for the one centre",
         )
@@ -180,7 +188,8 @@ def _name_pairs(found: object, where: str, refuse: _Refuse) -> list[tuple[str, s
         for pair in found
     )
     if not isinstance(found, list) or not is_list:
-        raise refuse("CFG-040", "expected a list of pairs of joint names", where)
+        message = "expected a list of pairs of joint names"
+        raise refuse("CFG-040", message, where, "write [[paw_l, paw_r], ...]")
     return [(one, other) for one, other in found]
 
 
@@ -205,7 +214,7 @@ def _pairs(
     for name, times in Counter(name for pair in pairs for name in pair).items():
         _require_joint(name, joints, "CFG-043", "mirror", refuse)
         if times > 1:
-            message = f"joint {name!r} is in the mirror's pairs {times} times"
+            message = f"joint {_shown(name)} is in the mirror's pairs {times} times"
             raise refuse("CFG-043", message, "mirror", "pair each joint once, midline joints never")
     return tuple((joints.index(left), joints.index(right)) for left, right in pairs)
 
@@ -252,7 +261,8 @@ def read_layout_file(path: Path) -> Layout:
         raise refuse("not a readable YAML file") from fault
     name = path.stem
     if isinstance(content, dict):
-        name = str(content.pop("name", name))
+        named = content.pop("name", name)
+        name = named if isinstance(named, str) else ""
     return layout_from(name, content, file=path)
 
 
