@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from poselens.clips.regions import cached_regions
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbAugment, RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
-from poselens.errors import InputError
+from poselens.errors import CheckpointError, InputError
 from poselens.evaluation.collect import collect_scores
 from poselens.training.config import RgbSection, SkeletonSection
 from poselens.training.objectives import Batch
@@ -68,8 +68,10 @@ class Samples:
         self._input = section.input if isinstance(section, RgbSection) else None
         self._settings = section.training
         self._parts = parts
+        self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
+        self._known = isinstance(section, SkeletonSection) or section.training.cache != "none"
         self.batches: EpochBatches | SkeletonBatches
         self._train: Source
         self._val: Source
@@ -101,9 +103,12 @@ class Samples:
             augment=None,
             batch_size=settings.batch_size,
         )
-        progress = Progress(skipped=dict(self._unreadable))
+        self._readable_parts["train"] = self.batches.clips
+        self._require_some(Progress(skipped=dict(self._unreadable)))
+
+    def _require_some(self, progress: Progress) -> None:
         self._require_readable(progress)
-        if not len(self.batches):
+        if not len(self._readable_parts["train"]):
             raise self._too_many(progress)
 
     def _start_loaders(self, folder: ClipFolder, section: RgbSection, device: torch.device) -> None:
@@ -112,9 +117,15 @@ class Samples:
         if settings.cache == "disk" and settings.workers is None and device.type == "cpu":
             # pixels cost little to read: two processes keep up with a network on a CPU
             workers = min(workers, 2)
-        moving, still = _make_clips(folder, section, parts, device)
+        moving, still, unreadable = _make_clips(folder, section, parts, device)
+        if unreadable:
+            # known before the first epoch, as skeletons are: the others train as if alone
+            self._unreadable = {str(folder.ids[clip]): text for clip, text in unreadable.items()}
+            for name, clips in parts.items():
+                self._readable_parts[name] = clips[~np.isin(clips, list(unreadable))]
+            self._require_some(Progress(skipped=dict(self._unreadable)))
         self.batches = EpochBatches(
-            parts["train"],
+            self._readable_parts["train"],
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
@@ -122,7 +133,9 @@ class Samples:
         self._train = make_loader(moving, self.batches, workers=workers)
         self._val = make_loader(
             still,
-            EpochBatches(parts["val"], batch_size=settings.batch_size, shuffle=False),
+            EpochBatches(
+                self._readable_parts["val"], batch_size=settings.batch_size, shuffle=False
+            ),
             workers=min(workers, 8 if device.type == "cuda" else 2),
         )
 
@@ -134,9 +147,7 @@ class Samples:
     @property
     def training_clips(self) -> NDArray[np.int64]:
         """Positions of the clips to train on, without those that are known to be unreadable."""
-        return (
-            self._train.clips if isinstance(self._train, SkeletonBatches) else self._parts["train"]
-        )
+        return self._readable_parts["train"]
 
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:
         """Yield what remains of an epoch.
@@ -146,13 +157,35 @@ class Samples:
 
         Raises:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
+            CheckpointError: ``CKPT-022`` when a run goes on where other clips can be read.
         """
+        self._require_same_clips(progress)
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
         for batch in self._readable(self._train, progress):
             if batch["id"]:
                 yield to_device(batch, device, self._input)
             else:
                 progress.step += 1
+
+    def _require_same_clips(self, progress: Progress) -> None:
+        """Refuse an order of other clips than the one that was begun.
+
+        Only where they are known before the first epoch do they change the order.
+        """
+        begun = bool(progress.epoch or progress.step)
+        if self._known:
+            before, now = progress.left_out, sorted(self._unreadable)
+            if begun and before is not None and before != now:
+                differing = sorted(set(before) ^ set(now))
+                raise CheckpointError(
+                    "CKPT-022",
+                    f"{len(differing)} clips can be read now and could not when the run was saved, "
+                    f"or the other way round: {', '.join(differing[:5])}",
+                    file=self._out,
+                    mend="bring their files back as they were, or start anew with another --out",
+                )
+            progress.left_out = now
+        progress.skipped.update(self._unreadable)
 
     def validate(
         self,
@@ -188,7 +221,6 @@ class Samples:
     def _readable(self, source: Source, progress: Progress) -> Iterator[dict[str, Any]]:
         """Yield batches and note the clips left out of them."""
         if isinstance(source, SkeletonBatches):
-            progress.skipped.update(self._unreadable)
             yield from source
             return
         for batch in loaded(source):
@@ -230,8 +262,8 @@ def _make_clips(
     section: RgbSection,
     parts: dict[str, NDArray[np.int64]],
     device: torch.device,
-) -> tuple[RgbClips, RgbClips]:
-    """Return the clips with augmentation and without.
+) -> tuple[RgbClips, RgbClips, Mapping[int, str]]:
+    """Return the clips with augmentation and without, and those that are known to be unreadable.
 
     A GPU cuts and resizes whole regions faster than all cores together.
     """
@@ -250,4 +282,7 @@ def _make_clips(
             folder, settings=section.input, augment=augment, seed=seed, cache=cache, whole=on_gpu
         )
 
-    return clips(section.augment), clips(None)
+    wanted = np.concatenate([parts["train"], parts["val"]])
+    skipped = {} if cache is None else cache.skipped
+    unreadable = {int(clip): skipped[int(clip)] for clip in wanted if int(clip) in skipped}
+    return clips(section.augment), clips(None), unreadable
