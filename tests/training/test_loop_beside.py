@@ -9,8 +9,9 @@ from tiny_loop import batches, equal, network, plan, run, scores, weights
 from torch import nn
 
 from poselens.checkpoint import read_tensors
-from poselens.training.loop import STATE_FILE, fit
+from poselens.training.loop import fit
 from poselens.training.objectives import Losses, cross_entropy
+from poselens.training.states import state_files
 
 
 class Memory(nn.Module):
@@ -64,7 +65,7 @@ def test_what_is_trained_beside_goes_on_as_the_network_does(tmp_path):
     assert observed == [(1, 4), (2, 4), (3, 4)]
     assert not torch.equal(undisturbed.scale, torch.ones(3))
     _, before = remembered(tmp_path / "run", given=interrupted)
-    kept = read_tensors(tmp_path / "run" / STATE_FILE)
+    kept = read_tensors(state_files(tmp_path / "run")[0])
     assert kept["beside.seen"] == 2
     resumed, after = remembered(tmp_path / "run", resume=True)
     assert before + after == observed

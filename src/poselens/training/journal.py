@@ -79,10 +79,12 @@ class Journal:
 
 def read_rows(path: Path) -> list[dict[str, str | float | None]]:
     """Return the rows of a ``log.jsonl``; a last line cut short by a crash is left out."""
-    if not path.exists():
+    try:
+        content = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in content.splitlines():
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

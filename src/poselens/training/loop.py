@@ -14,7 +14,7 @@ from poselens.errors import EnvironmentFault
 from poselens.evaluation.metrics import evaluate
 from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
-from poselens.training.objectives import Batch, Objective
+from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.refused import Refusals, RefusedStep
 from poselens.training.signals import StopRequest, requeue_hint

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from conftest import write_tiny_folder
 
+from conftest import write_tiny_folder
 from poselens.data.folder import open_folder
 from poselens.training import run as run_module
 from poselens.training.config import Recipe
