@@ -4,6 +4,7 @@ Each position has a file of its own, so that no save touches what an earlier one
 name of one that cannot be read still says how far it had come.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,8 +39,20 @@ class Saving:
 
 
 def state_files(run: Path) -> list[Path]:
-    """Return the states in a run's folder, the newest first."""
-    found = (run / STATES_FOLDER).glob("*-*.safetensors")
+    """Return the states in a run's folder, the newest first.
+
+    Raises:
+        CheckpointError: ``CKPT-001`` the folder cannot be listed.
+    """
+    folder = run / STATES_FOLDER
+    try:
+        found = [folder / name for name in os.listdir(folder) if name.endswith(".safetensors")]
+    except FileNotFoundError:
+        return []
+    except OSError as fault:
+        raise CheckpointError(
+            "CKPT-001", f"cannot read: {fault.strerror}", file=folder, mend="check the disk"
+        ) from fault
     return sorted((path for path in found if _position(path)), key=_position, reverse=True)
 
 
@@ -131,9 +144,9 @@ class States:
             fingerprint=self._fingerprint,
             settings=self._settings,
         )
-        for old in state_files(self._run)[self._saving.keep :]:
-            # one that cannot be removed is tried again after the next save
-            with suppress(OSError):
+        # what cannot be removed is tried again after the next save
+        with suppress(OSError, CheckpointError):
+            for old in state_files(self._run)[self._saving.keep :]:
                 old.unlink()
         self._saved_at, self._saved = monotonic(), path
         return path
