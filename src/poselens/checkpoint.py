@@ -22,6 +22,8 @@ from torch import Tensor
 from poselens.errors import CheckpointError, EnvironmentFault, disk_fault
 
 TEMPORARY_PREFIX = ".poselens-"
+DAMAGE = ("CKPT-001", "CKPT-002", "CKPT-003")
+"""Codes of a file that cannot be read, whatever it should hold."""
 _ABOUT = "poselens"
 
 

@@ -87,6 +87,19 @@ def test_anything_else_is_refused_and_named(tmp_path):
     refused("CKPT-011", "data or its protocol differ", lambda: find(tmp_path, data="other"))
 
 
+def test_other_classes_or_another_layout_are_named(tmp_path):
+    config, section = resolved()
+    stopped(tmp_path, {**config, "classes": 60, "layout": "kinect-25"})
+    other = {**config, "classes": 99, "layout": "coco-17"}
+    told = r"\(classes 60 -> 99, layout 'kinect-25' -> 'coco-17'\)"
+    refused("CKPT-011", told, lambda: find_run(tmp_path, other, section, "d2"))
+    section = section.model_copy(
+        update={"network": section.network.model_copy(update={"width": 48})}
+    )
+    wider = {**other, **section.model_dump(mode="json")}
+    refused("CKPT-011", "network.width", lambda: find_run(tmp_path, wider, section, "d"))
+
+
 def test_a_key_that_came_later_had_its_default(tmp_path):
     config = resolved()[0]
     del config["training"]["label_smoothing"]

@@ -40,7 +40,9 @@ FREE = frozenset(
 
 EPOCHS = "training.epochs"
 _FREE_1 = ("workers", "max_bad", "replay", "compile")
-_ABOUT = ("recipe", "branch", "protocol")
+_DATA = ("classes", "layout")
+"""Of the data, said so that another one is named; ``config.yaml`` does not hold them."""
+_ABOUT = ("recipe", "branch", "protocol", *_DATA)
 
 Section = RgbSection | SkeletonSection
 
@@ -144,7 +146,7 @@ def _compare(
     differing = {
         key: f"{key} {before.get(key)!r} -> {after.get(key)!r}"
         for key in {**before, **after}
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and (key in before or key not in _DATA)
     }
     refused = [told for key, told in differing.items() if key not in FREE and key != EPOCHS]
     if refused or made_from != data:

@@ -112,7 +112,9 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
             "protocol": request.protocol,
             **section.model_dump(mode="json"),
         }
-        found = find_run(request.out, config, section, folder.fingerprint())
+        layout = getattr(stream, "layout", None)
+        said = {**config, "classes": len(stream.classes), "layout": layout}
+        found = find_run(request.out, said, section, folder.fingerprint())
         if found.complete is not None:
             return Finished(0, dict(found.complete))
         device = choose_device(request.device)
@@ -126,7 +128,7 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         write_bytes(request.out / CONFIG_FILE, to_yaml(config))
         samples = Samples(folder, section, stream, parts, request.out, device)
         contrast = _contrast(section, samples, folder, stream, device)
-    made = _Made(config, folder.fingerprint(), found.changed)
+    made = _Made(said, folder.fingerprint(), found.changed)
     outcome = _fit(network, contrast, section, samples, device, request, made)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})

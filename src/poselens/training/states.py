@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poselens.checkpoint import make_folder, require_space
+from poselens.checkpoint import DAMAGE, make_folder, require_space
 from poselens.errors import CheckpointError
 from poselens.training.state import Progress, load_state, save_state, saved_facts
 
 STATES_FOLDER = "states"
-_DAMAGE = ("CKPT-001", "CKPT-002", "CKPT-003", "CKPT-023")
+_DAMAGE = (*DAMAGE, "CKPT-023")
 
 
 @dataclass(frozen=True)
