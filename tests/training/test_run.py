@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from poselens.checkpoint import read_tensors, read_tensors_and_facts
+from poselens.cli import _run
 from poselens.data.folder import open_folder
 from poselens.errors import (
     AnnotationError,
@@ -442,3 +443,61 @@ def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch):
     with pytest.raises(EnvironmentFault, match=r"full with 3 clips a step.*batch_size=1") as e:
         go("skeleton", tmp_path / "run")
     assert e.value.code == "ENV-012"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_first_step_ends_the_command_and_loses_nothing(
+    tiny_folder, tiny_recipe, tmp_path, monkeypatch, capsys, number, code
+):
+    words = ["train", "skeleton", tiny_folder, "--recipe", tiny_recipe, "--protocol", "p"]
+    words += ["--out", tmp_path / "run", "--device", "cpu"]
+    real = run_module.Samples
+
+    def samples(*arguments):
+        os.kill(os.getpid(), number)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "Samples", samples)
+        assert _run([str(word) for word in words]) == code
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "terminated\n" if code == 143 else "interrupted\n")
+    assert not state_files(tmp_path / "run")
+    assert not list((tmp_path / "run").glob(".poselens-*"))
+    assert _run([*(str(word) for word in words), "--resume"]) == 0
+
+
+def test_the_command_saves_at_sigusr1_and_goes_on(command, tiny_folder, tiny_recipe, tmp_path):
+    """Signalled with its data processes, as a scheduler does."""
+    out = tmp_path / "run"
+    running = command(
+        *("train", "rgb", tiny_folder, "--recipe", tiny_recipe, "--protocol", "p", "--out", out),
+        *("--device", "cpu", "--set", "training.workers=1", "--set", "training.epochs=3"),
+    )
+    until = time.monotonic() + 60
+    while not read_rows(out / "log.jsonl"):
+        assert running.process.poll() is None, running.end()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(running.process.pid, signal.SIGUSR1)
+    code, told = running.end()
+    assert code == 0, told
+    assert "training goes on; the same command with --resume goes on from here" in told
+    assert json.loads((out / "run.json").read_text())["epochs"] == 3
+
+
+def test_clips_that_can_be_read_again_are_no_silent_change_of_the_order(
+    go, spoiled, tmp_path, tiny_folder, monkeypatch
+):
+    root, out = spoiled("c03"), tmp_path / "run"
+    options = {"root": root, "cache": "disk", "max_bad": 0.5}
+    with monkeypatch.context() as patched:
+        signal_at(patched, 2, signal.SIGTERM)
+        assert go("rgb", out, **options).exit_code == 143
+    broken = (root / "videos" / "c03.mp4").read_bytes()
+    shutil.copyfile(tiny_folder / "videos" / "c03.mp4", root / "videos" / "c03.mp4")
+    with pytest.raises(CheckpointError, match="1 clips can be read now and could not .*c03") as e:
+        go("rgb", out, resume=True, **options)
+    assert e.value.code == "CKPT-022"
+    (root / "videos" / "c03.mp4").write_bytes(broken)
+    assert go("rgb", out, resume=True, **options).exit_code == 0
