@@ -136,11 +136,7 @@ def fit(
     if restored is not None:
         progress, best, told = restored
         notes += told
-    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
-    step = EagerStep(
-        stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm, beside=beside
-    )
-    take = ReplayedStep(step) if plan.replay else step
+    take = _steps(network, objective, optimizer, plan, beside)
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
@@ -148,46 +144,29 @@ def fit(
     )
     journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn)
     refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note)
-
-    def save() -> None:
-        with stop.held():
-            states.save(progress, best)
-
-    def between() -> bool:
-        """Save within an epoch where that is due; return whether to stop."""
-        asked = stop.asked_to_save()
-        if asked or states.due(progress):
-            save()
-        if asked:
-            where = f"epoch {progress.epoch + 1}, step {progress.step}"
-            teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
-        return stop.asked()
-
-    with StopRequest() as stop, teller.shown():
-        watch = _Watch(teller, refusals, stop.asked, between)
+    stop = StopRequest()
+    watch = _Watch(stop, teller, refusals, states, progress, best)
+    with stop, teller.shown():
         for note in notes:
             teller.note(note)
         if restored is None:
-            save()
+            watch.save()
         while progress.epoch < plan.epochs:
             try:
-                _epoch(take, network, average, optimizer, batches, progress, plan, watch)
+                _epoch(take, network, average, optimizer, batches, plan, watch)
             except RefusedStep:
-                save()
+                watch.save()
                 raise
             scores = None
             if validate is not None and not stop.asked():
-                scores = validate(judged, progress, between)
+                scores = validate(judged, progress, watch.between)
             if stop.asked():
-                save()
+                watch.save()
                 break
-            told_of_epoch = _record(scores, judged, progress, best, plan, journal)
-            try:
-                observe(progress.epoch)
-            except EnvironmentFault as fault:
-                teller.warn(f"what was observed is lost: {fault}")
-            teller.epoch(progress.epoch, plan.epochs, told_of_epoch)
-            save()
+            summary = _record(scores, judged, progress, best, plan, journal)
+            watch.observed(observe)
+            teller.epoch(progress.epoch, plan.epochs, summary)
+            watch.save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
     return Outcome(progress, kept, last, stop.exit_code)
@@ -198,14 +177,53 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
+def _steps(
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    beside: nn.Module | None,
+) -> TakeStep:
+    """Return what takes the steps of a run."""
+    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
+    step = EagerStep(
+        stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm, beside=beside
+    )
+    return ReplayedStep(step) if plan.replay else step
+
+
 @dataclass(frozen=True, eq=False)
 class _Watch:
-    """Who hears of a step: ``between`` saves after it where that is due."""
+    """What happens between two steps: who saves, who is told, and whether to stop."""
 
+    stop: StopRequest
     teller: Teller
     refusals: Refusals
-    stopped: Callable[[], bool]
-    between: Callable[[], bool]
+    states: States
+    progress: Progress
+    best: dict[str, Tensor]
+
+    def save(self) -> None:
+        """Save; a second Ctrl-C waits for it."""
+        with self.stop.held():
+            self.states.save(self.progress, self.best)
+
+    def between(self) -> bool:
+        """Save within an epoch where that is due; return whether to stop."""
+        asked = self.stop.asked_to_save()
+        if asked or self.states.due(self.progress):
+            self.save()
+        if asked:
+            where = f"epoch {self.progress.epoch + 1}, step {self.progress.step}"
+            self.teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
+        return self.stop.asked()
+
+    def observed(self, observe: Callable[[int], None]) -> None:
+        """Let an epoch be observed; a record that cannot be written does not end the run."""
+        try:
+            observe(self.progress.epoch)
+        except EnvironmentFault as fault:
+            self.teller.warn(f"what was observed is lost: {fault}")
 
 
 def _record(
@@ -238,11 +256,11 @@ def _epoch(
     average: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
     batches: Callable[[Progress], Iterable[Batch]],
-    progress: Progress,
     plan: Plan,
-    watch: "_Watch",
+    watch: _Watch,
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
+    progress = watch.progress
     network.train()
     sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
@@ -256,7 +274,7 @@ def _epoch(
         losses, label = take(batch), batch["label"]
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
-        following = None if watch.stopped() else next(remaining, None)
+        following = None if watch.stop.asked() else next(remaining, None)
         waited = time.perf_counter() - asked
         refused = _settled(take)
         progress.step += 1
