@@ -11,7 +11,7 @@ from fork_server import ForkServer
 from poselens.training.config import Recipe
 from poselens.training.states import state_files
 
-KILLS = int(os.environ.get("POSELENS_KILLS", 12))
+KILLS = int(os.environ.get("POSELENS_KILLS", 8))
 CONTRAST = {"dimensions": 8, "positives": 4, "negatives": 4}
 BRANCHES = ("rgb", "skeleton")
 
