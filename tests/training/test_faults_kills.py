@@ -53,16 +53,18 @@ def test_killed_at_random_moments_a_run_ends_as_the_undisturbed_one(
     seconds = time.monotonic() - begun
     whole = end(tmp_path / "whole")
     draw = np.random.default_rng((3, BRANCHES.index(branch)))
-    tally = dict.fromkeys(("kills", "runs", "finished_before_the_kill", "broken_states"), 0)
+    counted = ("kills", "after_new_steps", "runs", "finished_before_the_kill", "broken_states")
+    tally = dict.fromkeys(counted, 0)
     wanted = KILLS // len(BRANCHES)
     while tally["kills"] < wanted:
         out = tmp_path / f"run-{tally['runs']}"
         tally["runs"] += 1
         code = -9
         while code == -9 and tally["kills"] < wanted:
-            begun = time.monotonic()
+            begun, before = time.monotonic(), state_files(out)[:1]
             code = server.disturb(draw.uniform(0, seconds), 9, **task, out=out)
             tally["kills"] += code == -9
+            tally["after_new_steps"] += code == -9 and state_files(out)[:1] != before
             if code == 0:
                 seconds = min(seconds, time.monotonic() - begun)
         if code == -9:
