@@ -29,6 +29,9 @@ class Format(StrEnum):
     BANDAI2 = "bandai2"
     FOLDER = "folder"
     CSV = "csv"
+    KEYPOINTS = "keypoints"
+    BORIS = "boris"
+    ELAN = "elan"
 
 
 class Linked(StrEnum):
@@ -50,14 +53,48 @@ def import_(
         Linked | None, typer.Option(help="Whether videos are copied (default) or linked.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
+    picture: Annotated[
+        str | None, typer.Option(help="utd-mhad as published: colour or depth.")
+    ] = None,
+    tool: Annotated[
+        str | None, typer.Option(help="keypoints: the tool, where it is not told by content.")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="keypoints: joint layout, where files do not say it.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="keypoints: WIDTHxHEIGHT, for MediaPipe without videos.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, help="keypoints: joints of a lower score are missing.")
+    ] = None,
+    tier: Annotated[
+        str | None, typer.Option(help="elan: the tier whose annotations are the classes.")
+    ] = None,
+    point_window: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="boris: seconds of a clip around an event without duration."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Make a data set folder out of recordings.
 
-    A published data set, a folder of videos per class, or a CSV. Options that the format has no use
-    for are refused. Exit code 1 when more than 1 % of the clips were left out as damaged.
+    A published data set, a folder of videos per class, a CSV, key points of a tool, or annotations
+    of BORIS or ELAN. Options that the format has no use for are refused. Exit code 1 when more than
+    1 % of the clips were left out as damaged.
     """
-    given = {"videos": videos, "link": None if link is None else link.value, "seed": seed}
+    given: dict[str, Any] = {
+        "videos": videos,
+        "link": None if link is None else link.value,
+        "seed": seed,
+        "picture": picture,
+        "tool": tool,
+        "layout": layout,
+        "size": size,
+        "min_score": min_score,
+        "tier": tier,
+        "point_window": point_window,
+    }
     report = _call(
         kind, src, out, {name: value for name, value in given.items() if value is not None}
     )
@@ -67,12 +104,23 @@ def import_(
         tell(f"{out}: {report.imported} clips, {len(report.skipped)} skipped")
         for skipped in report.skipped[:10]:
             tell(f"  {skipped.code} {skipped.file}: {skipped.message}")
+        for note in report.notes:
+            tell(f"  {note}")
     return 1 if _unreadable(report) > MAX_BAD * (report.imported + len(report.skipped)) else 0
 
 
 def importers() -> dict[Format, "Callable[..., ImportReport]"]:
     """Return the function that imports each format; its keywords are the options it takes."""
-    from poselens.data import bandai2, class_folders, csv_clips, nw_ucla, utd_mhad
+    from poselens.data import (
+        bandai2,
+        boris,
+        class_folders,
+        csv_clips,
+        elan,
+        keypoint_clips,
+        nw_ucla,
+        utd_mhad,
+    )
 
     return {
         Format.UTD_MHAD: utd_mhad.import_utd_mhad,
@@ -80,6 +128,9 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         Format.BANDAI2: bandai2.import_bandai2,
         Format.FOLDER: class_folders.import_class_folders,
         Format.CSV: csv_clips.import_csv,
+        Format.KEYPOINTS: keypoint_clips.import_keypoints,
+        Format.BORIS: boris.import_boris,
+        Format.ELAN: elan.import_elan,
     }
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from poselens.data.importing import (
     ImportReport,
@@ -27,6 +28,7 @@ from poselens.data.splits import at_random, carve
 from poselens.data.table import DECIMAL, RARE_COLUMNS
 from poselens.data.writer import FolderWriter
 from poselens.errors import PoselensError
+from poselens.pose.declared import declaration
 from poselens.types import Skeleton, Space
 
 GIVEN, RANDOM = "given", "random"
@@ -97,10 +99,12 @@ def write_annotated(
     origins = {
         clip.record.video: clip.origin for clip in clips if clip.record.video and clip.origin
     }
+    skeletons = _skeletons(clips)
     info = DatasetInfo(
         name=src.resolve().stem or "clips",
         classes=classes,
-        skeletons=_skeletons(clips),
+        skeletons=skeletons,
+        layouts=_layouts(skeletons),
         protocols={protocol: about},
         mirror="none",
         source=source,
@@ -149,6 +153,12 @@ def _skeletons(clips: Sequence[AnnotatedClip]) -> dict[Space, SkeletonInfo]:
         for clip in clips
         for space, skeleton in clip.joints.items()
     }
+
+
+def _layouts(skeletons: Mapping[Space, SkeletonInfo]) -> dict[str, dict[str, Any]]:
+    """Return the declarations of those layouts that are a user's own."""
+    declared = {each.layout: declaration(each.layout) for each in skeletons.values()}
+    return {name: content for name, content in declared.items() if content is not None}
 
 
 def _parts(

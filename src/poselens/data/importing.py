@@ -46,10 +46,12 @@ class ImportReport:
     Attributes:
         imported: Clips written.
         skipped: What was left out; nothing is left out without an entry here.
+        notes: What else a reader of the data set has to know.
     """
 
     imported: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def skip(self, code: str, file: Path | str, message: str) -> None:
         """Note one file or row that is left out."""
@@ -66,6 +68,7 @@ class ImportReport:
             "skipped": len(self.skipped),
             "skipped_by_code": dict(sorted(Counter(entry.code for entry in self.skipped).items())),
             "list": [asdict(entry) for entry in self.skipped],
+            **({"notes": self.notes} if self.notes else {}),
         }
 
     def write(self, folder: Path) -> None:

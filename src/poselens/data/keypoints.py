@@ -20,7 +20,7 @@ from poselens.data.keypoints_openpose import SUFFIX, read_openpose
 from poselens.data.keypoints_sleap import read_hdf5, read_sleap_csv, require_h5py
 from poselens.data.store import check_positions
 from poselens.errors import PoselensError, SkeletonError, UsageError
-from poselens.pose.layouts import LAYOUTS, Layout, get_layout
+from poselens.pose.layouts import Layout, get_layout, known_layouts
 from poselens.types import Skeleton, Space
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)
@@ -226,17 +226,17 @@ def _layout_of(keypoints: Keypoints, path: Path) -> Layout:
     count = next(iter(keypoints.positions.values())).shape[2]
     names = {_plain(name) for name in keypoints.joints}
     if names:
-        for layout in LAYOUTS.values():
+        for layout in known_layouts().values():
             if names == set(layout.joints) and len(layout) == count:
                 return layout
     if keypoints.layout is not None:
         return get_layout(keypoints.layout)
-    fitting = [layout.name for layout in LAYOUTS.values() if len(layout) == count]
+    fitting = [layout.name for layout in known_layouts().values() if len(layout) == count]
     called = f" ({listed(keypoints.joints)})" if keypoints.joints else ""
     mend = f"--layout {' or '.join(fitting)} if they are these, " if fitting else ""
     raise SkeletonError(
         "SKEL-062", f"{count} joints{called} are those of no known layout", file=path,
-        mend=f"{mend}or declare their layout and name it with --layout",
+        mend=f"{mend}or declare them in a YAML file: --layout FILE.yaml (docs/concepts/layouts.md)",
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from poselens.data.keypoint_people import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.keypoints import read_keypoints, tool_of
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError
+from poselens.pose.convert import convert
+from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.types import Skeleton, Space
 
@@ -27,7 +29,11 @@ _MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, co
 
 
 def read_skeleton(
-    path: Path, layout: str | None = None, *, size: tuple[int, int] | None = None
+    path: Path,
+    layout: str | None = None,
+    to_layout: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> Mapping[Space, Skeleton]:
     """Read the joints of one clip.
 
@@ -48,7 +54,9 @@ def read_skeleton(
 
     Args:
         path: The file.
-        layout: Joint layout, where the file does not name it.
+        layout: Joint layout, where the file does not name it: a name, or a YAML file.
+        to_layout: Layout the joints are brought to; those that the file's joints do not give are
+            NaN (``poselens.pose.convert.convertible`` names them).
         size: Height and width of the video's picture, which MediaPipe's files need.
 
     Raises:
@@ -57,13 +65,17 @@ def read_skeleton(
             ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout,
             an unknown one, or two, ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in
             any frame; for a tool's files, see ``read_keypoints``.
-        UsageError: ``CFG-003`` when ``layout`` is unknown.
+        UsageError: ``CFG-003`` when ``layout`` is unknown, or as
+            ``poselens.pose.declared.find_layout``; ``CFG-045`` when the joints do not become
+            ``to_layout``.
         EnvironmentFault: ``ENV-004`` not readable.
     """
     refuse = _refusing(path)
+    if layout is not None:
+        layout = find_layout(layout).name
     try:
         if tool_of(path) is not None:
-            return read_keypoints(path, layout, size=size)
+            return _brought_to(to_layout, read_keypoints(path, layout, size=size))
         _check_file(path, refuse)
         arrays, written_layout = _read(path, layout, refuse)
     except FileNotFoundError as fault:
@@ -78,7 +90,18 @@ def read_skeleton(
         raise SkeletonError(
             "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
         )
-    return skeletons
+    return _brought_to(to_layout, skeletons)
+
+
+def _brought_to(
+    layout: str | None, skeletons: Mapping[Space, Skeleton]
+) -> Mapping[Space, Skeleton]:
+    if layout is None:
+        return skeletons
+    return {
+        space: Skeleton(convert(each.positions, each.layout, layout).positions, layout, space)
+        for space, each in skeletons.items()
+    }
 
 
 def _refusing(path: Path) -> Refuse:
