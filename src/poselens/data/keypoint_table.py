@@ -13,7 +13,7 @@ from poselens.data.keypoint_people import damaged
 COLUMN_LIMIT = 4096
 _DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _FIELD = rf"(?:[+-]?(?:{_DIGITS}|(?i:nan|inf|infinity)))?"
-_FIELDS = re.compile(rf"{_FIELD}(?:,{_FIELD})*", re.ASCII)
+_FIELDS = re.compile(rf"{_FIELD}(?:\n{_FIELD})*", re.ASCII)
 _FRAME = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 _FEW = 6
 
@@ -52,10 +52,9 @@ def numbers_of(fields: Sequence[str], path: Path, line: int) -> NDArray[np.float
         SkeletonError: ``SKEL-061`` for anything that is no plain number.
     """
     fields = [field.strip() for field in fields]
-    if not _FIELDS.fullmatch(",".join(fields)):
-        wrong = next(
-            (field for field in fields if not _FIELDS.fullmatch(field) or "," in field), ""
-        )
+    joined = "\n".join(fields)
+    if not _FIELDS.fullmatch(joined) or joined.count("\n") >= len(fields):
+        wrong = next((each for each in fields if not _FIELDS.fullmatch(each) or "\n" in each), "")
         mend = "write decimal points" if "," in wrong else ""
         raise damaged(path, f"found {wrong[:40]!r}, expected a number", f"line {line}", mend)
     return np.array([float(field) if field else np.nan for field in fields])
