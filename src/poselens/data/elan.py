@@ -253,6 +253,8 @@ class _Eaf:
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
         identity = attributes.get("ANNOTATION_ID", "")
+        if not self._tier:
+            raise self._refuse(f"annotation {identity!r} is on no tier")
         if not identity or identity in self._found:
             raise self._refuse(f"annotation {identity!r} is nameless or there twice")
         slots = None
@@ -277,6 +279,8 @@ class _Eaf:
         self._stack.pop()
         if name in (_ALIGNED, _REFERRING):
             self._now = None
+        elif name == "TIER":
+            self._tier = ""
 
     def _text(self, text: str) -> None:
         if self._now is not None and self._stack[-1] == "ANNOTATION_VALUE":

@@ -72,7 +72,9 @@ def read_sleap_csv(path: Path, *, min_score: float = 0.0) -> Keypoints:
         values = numbers_of([fields[place] for place in places], path, line).reshape(-1, 3)
         frame = frame_of(fields[header.index("frame_idx")], path, line)
         track = fields[header.index("track")].strip() or None
-        kept = without_doubtful(values[:, :2], values[:, 2], min_score)
+        # a joint that a person placed has a position and no score
+        scores = np.where(np.isnan(values[:, 2]), 1.0, values[:, 2])
+        kept = without_doubtful(values[:, :2], scores, min_score)
         seen.append(Seen(frame, track, kept, f"line {line}"))
     positions, tracked = assemble(seen, path)
     return Keypoints("sleap", {"pixels": positions}, joints, tracked=tracked)
@@ -112,7 +114,7 @@ def read_hdf5(path: Path, *, min_score: float = 0.0) -> Keypoints:
 
     try:
         with h5py.File(path, "r") as file:
-            names = set(file)
+            names = {str(name) for name in file}
             if {"tracks", "node_names"} <= names:
                 return _analysis(file, path, min_score)
             if {"frames", "instances", "metadata"} <= names:
