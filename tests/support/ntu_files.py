@@ -165,7 +165,7 @@ def names(
 
 def importing(root: Path) -> tuple[list[object], str, str]:
     """A small source: three subjects that train, of them one validates, and one that tests."""
-    for name in names((1, 2, 4, 3), (10, 23, 59), repetitions=1):
+    for name in names((1, 2, 4, 3), (10, 23, 26, 59), repetitions=1):
         bodies = recording(name, people=2 if name.endswith("059") else 1)
         write_recording(root, name, bodies=bodies, size=(54, 96))
     for name in names((1, 3), (10, 59), setup=2, repetitions=2):

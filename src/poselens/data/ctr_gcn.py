@@ -39,7 +39,7 @@ from poselens.data.info import (
     SkeletonInfo,
     cannot_read,
 )
-from poselens.data.ntu_counts import compare, count_parts, title
+from poselens.data.ntu_counts import compare, count_clips, title
 from poselens.data.ntu_protocols import (
     NTU60,
     NTU120,
@@ -134,7 +134,7 @@ def import_ctr_gcn(
                 writer.rename(f"{ntu.title} ({len(kept):,} clips of {src.name})")
             else:
                 imported = [plan.names[place] for place in kept]
-                report.counts |= count_parts(imported, ntu)
+                report.counts |= count_clips(imported, ntu)
                 report.notes += compare(imported, ntu, official_missing(ntu))
                 writer.rename(title(imported, ntu))
             report.write(writer.staging)

@@ -21,7 +21,7 @@ from poselens.data.importing import (
 )
 from poselens.data.info import DatasetInfo, Part, SkeletonInfo
 from poselens.data.ntu_bodies import people
-from poselens.data.ntu_counts import compare, count_parts, title
+from poselens.data.ntu_counts import compare, count_clips, title
 from poselens.data.ntu_protocols import (
     NTU60,
     NTU120,
@@ -178,7 +178,7 @@ def _import(
                 told(job.place + 1, len(jobs))
         require_clips(len(imported), source.src, report)
         report.imported = len(imported)
-        report.counts |= count_parts(imported, ntu)
+        report.counts |= count_clips(imported, ntu)
         report.notes += compare(imported, ntu, left_out)
         writer.rename(title(imported, ntu))
         report.write(writer.staging)

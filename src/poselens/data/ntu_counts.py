@@ -16,6 +16,12 @@ def count_parts(names: Sequence[NtuName], ntu: NtuSet) -> dict[str, int]:
     return counts
 
 
+def count_clips(names: Sequence[NtuName], ntu: NtuSet) -> dict[str, int]:
+    """Return the clips of every part, and how many are missing of every class, for a report."""
+    lacking = lacking_by_class(names, ntu)
+    return count_parts(names, ntu) | {f"missing of {name}": lacking[name] for name in lacking}
+
+
 def is_complete(names: Sequence[NtuName], ntu: NtuSet) -> bool:
     """Tell whether every part of every protocol has as many clips as is published."""
     return count_parts(names, ntu) == _published(ntu)
@@ -57,8 +63,28 @@ def compare(names: Sequence[NtuName], ntu: NtuSet, left_out: Collection[str]) ->
         for part in found
         if found[part] != published[part]
     )
-    notes.extend(_by_class(names, ntu, official))
+    lacking = lacking_by_class(names, ntu)
+    if lacking:
+        most = sorted(lacking, key=lambda name: -lacking[name])[:5]
+        shown = ", ".join(f"{name} {lacking[name]}" for name in most)
+        more = f", and {len(lacking) - len(most)} more" if len(lacking) > len(most) else ""
+        notes.append(f"clips missing by class: {shown}{more}")
     return notes
+
+
+def lacking_by_class(names: Sequence[NtuName], ntu: NtuSet) -> dict[str, int]:
+    """Return how many clips of a class are missing, or negative too many, where the count is off.
+
+    Every class has as many recordings as any other of its half of the data set; from these go those
+    that the authors list as unusable.
+    """
+    unusable = Counter(int(name[-3:]) - 1 for name in official_missing(ntu))
+    found = Counter(name.label for name in names)
+    lacking = {
+        name: ntu.recordings[label] - unusable[label] - found[label]
+        for label, name in enumerate(ntu.classes)
+    }
+    return {name: count for name, count in lacking.items() if count}
 
 
 def _published(ntu: NtuSet) -> dict[str, int]:
@@ -67,25 +93,3 @@ def _published(ntu: NtuSet) -> dict[str, int]:
         for protocol in ntu.protocols
         for part, count in zip(("train", "test"), protocol.published, strict=True)
     }
-
-
-def _by_class(names: Sequence[NtuName], ntu: NtuSet, official: Collection[str]) -> list[str]:
-    unusable = Counter(int(name[-3:]) - 1 for name in official)
-    found = Counter(name.label for name in names)
-    lacking = {
-        label: ntu.recordings[label] - unusable[label] - found[label]
-        for label in range(len(ntu.classes))
-    }
-    lines = []
-    none = [label for label in lacking if not found[label]]
-    if none:
-        lines.append(f"no clip of {len(none)} classes: {_list(none, ntu)}")
-    some = [label for label, count in lacking.items() if count and found[label]]
-    if some:
-        shown = ", ".join(f"{ntu.classes[label]} {lacking[label]}" for label in some)
-        lines.append(f"clips missing of other classes: {shown}")
-    return lines
-
-
-def _list(labels: Sequence[int], ntu: NtuSet) -> str:
-    return ", ".join(ntu.classes[label] for label in labels)

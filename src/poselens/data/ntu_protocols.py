@@ -231,10 +231,10 @@ def protocol_info(
     """Describe a protocol: who trains, validates and tests, and what the parts share."""
     held = sorted({name.subject for name, part in zip(names, parts, strict=True) if part == "val"})
     train = ", ".join(map(str, protocol.train))
-    val = f"subjects {', '.join(map(str, held))}" if held else "none, as one subject trains"
+    val = f"clips by {', '.join(f'P{subject:03}' for subject in held)}" if held else "none"
     return ProtocolInfo(
-        description=f"cross-{protocol.axis.removesuffix('s')}: train {protocol.axis} {train} "
-        f"(of them {val} validation), test the others",
+        description=f"cross-{protocol.axis.removesuffix('s')}: {protocol.axis} {train} train (of "
+        f"them validation: {val}), the others test",
         group=protocol.column,
         shares={name: _SHARED[name].format(axis=protocol.axis) for name in protocol.shared},
         chance=chance,

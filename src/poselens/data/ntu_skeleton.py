@@ -156,15 +156,12 @@ class _Text:
 
     def __init__(self, data: bytes, path: Path) -> None:
         self.path = path
-        data = data.removeprefix(b"\xef\xbb\xbf")
-        odd = data.translate(None, _PLAIN + b"\r\t")
-        plain = not odd and b"\t" not in data and b"  " not in data and b"+" not in data
-        lines = data.replace(b"\r\n", b"\n").split(b"\n")
-        while lines and not lines[-1].strip():
-            lines.pop()
+        data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip()
+        odd = data.translate(None, _PLAIN)
+        lines = data.split(b"\n")
+        blanks = (b"  ", b"\n\n", b"\n ", b" \n")
         self.numbers: list[int] | range = range(1, len(lines) + 1)
-        if not plain or b"\r" in data or any(not line or b" " in (line[:1], line[-1:])
-                                             for line in lines):  # fmt: skip
+        if odd or data[:1] in (b"", b" ", b"\n") or any(blank in data for blank in blanks):
             lines = [b" ".join(line.split()) for line in lines]
             self.numbers = [number for number, line in enumerate(lines, start=1) if line]
             lines = [line for line in lines if line]
