@@ -97,7 +97,9 @@ def _joint_lines(body: Tracked, frame: int) -> list[str]:
         xyz = [f"{value:.7g}" for value in position]
         depth = [f"{value:.7g}" for value in (pixel - (WIDTH / 2, HEIGHT / 2)) / 2.9 + (256, 212)]
         shown = body.colour.get((frame, joint), [f"{value:.7g}" for value in pixel])
-        lines.append(" ".join([*xyz, *depth, *shown, *"0.2461258 0.02 0.9648686 -0.0896 2".split()]))
+        lines.append(
+            " ".join([*xyz, *depth, *shown, *["0.2461258", "0.02", "0.9648686", "-0.0896", "2"]])
+        )
     return lines
 
 

@@ -56,7 +56,7 @@ from poselens.data.ntu_protocols import (
 from poselens.data.ntu_skeleton import HEIGHT, JOINTS, LAYOUT, WIDTH
 from poselens.data.skeleton_file import FRAME_LIMIT
 from poselens.data.writer import FolderWriter
-from poselens.errors import AnnotationError, PoselensError, UsageError
+from poselens.errors import AnnotationError, PoselensError, SkeletonError, UsageError
 
 ARCHIVE_LIMIT = 32 * 1024**3
 """Bytes that an archive may declare: that of NTU RGB+D 120 has 20.6 GB."""
@@ -66,6 +66,8 @@ PROTOCOL = "ctr-gcn"
 _ROW = 2 * JOINTS * 3
 _SETS = {60: NTU60, 120: NTU120}
 _HALVES = ("train", "test")
+_ENDINGS = {"subjects": ("_CS", "_CSub"), "cameras": ("_CV",), "setups": ("_CSet",)}
+"""How the names of archives end, by what differs between train and test."""
 
 
 def import_ctr_gcn(
@@ -113,7 +115,7 @@ def import_ctr_gcn(
         halves = archive.halves()
         ntu = _SETS[archive.classes]
         labels = np.concatenate([half.labels for half in halves])
-        plan = _named(names, ntu, halves) if names is not None else _nameless(ntu, halves)
+        plan = _nameless(ntu, halves) if names is None else _named(names, ntu, halves, src)
         columns = () if names is None else ("session",)
         with FolderWriter(out, plan.info, columns=columns) as writer:  # type: ignore[arg-type]
             kept: list[int] = []
@@ -124,8 +126,12 @@ def import_ctr_gcn(
                     report.skip("SKEL-010", record.id, "no joint in any frame")
                 else:
                     splits = {name: parts[place] for name, parts in plan.parts.items()}
-                    writer.add(record, splits, {"metres": positions})
-                    kept.append(place)
+                    try:
+                        writer.add(record, splits, {"metres": positions})
+                    except SkeletonError as fault:
+                        report.skip_fault(fault, record.id)
+                    else:
+                        kept.append(place)
                 if told is not None:
                     told(place + 1, len(labels))
             require_clips(len(kept), src, report)
@@ -220,10 +226,11 @@ def _nameless(ntu: NtuSet, halves: Sequence[_Half]) -> _Plan:
     return _plan(ntu, records, {PROTOCOL: described}, {PROTOCOL: parts}, None)
 
 
-def _named(folder: Path, ntu: NtuSet, halves: Sequence[_Half]) -> _Plan:
+def _named(folder: Path, ntu: NtuSet, halves: Sequence[_Half], archive: Path) -> _Plan:
     path = folder / NAMES_FILE if folder.is_dir() else folder
     found = [read_name(text, ntu) for text in read_names(path, ntu)]
-    names = in_order([name for name in found if name is not None], ntu, halves, path)
+    known = [name for name in found if name is not None]
+    names = _in_order(known, ntu, halves, path, archive.stem)
     records = [name.record(video=None, width=WIDTH, height=HEIGHT) for name in names]
     parts = {protocol.name: parted(names, protocol) for protocol in ntu.protocols}
     described = {
@@ -233,24 +240,34 @@ def _named(folder: Path, ntu: NtuSet, halves: Sequence[_Half]) -> _Plan:
     return _plan(ntu, records, described, dict(parts), names)
 
 
-def in_order(
-    names: Sequence[NtuName], ntu: NtuSet, halves: Sequence[_Half], path: Path
+def _in_order(
+    names: Sequence[NtuName], ntu: NtuSet, halves: Sequence[_Half], path: Path, stem: str
 ) -> list[NtuName]:
     """Put names into the order of the archive: that protocol's whose counts and classes agree.
 
     Clips of train come by rising subject, camera or setup, those of one in the order of the list;
-    then those of test in the same way.
+    then those of test in the same way. Where both orders agree, which the whole data set excludes,
+    the archive's own name decides.
 
     Raises:
-        AnnotationError: ``DATA-032`` when no protocol's do, with the first clip that differs.
+        AnnotationError: ``DATA-032`` when none does, with the first clip that differs, or both do.
     """
+    fitting: list[list[NtuName]] = []
     reasons = []
     for protocol in ntu.protocols:
         ordered = [_sorted(names, protocol, train=half.name == "train") for half in halves]
         reason = _disagreement(ordered, halves)
         if reason is None:
-            return [name for half in ordered for name in half]
-        reasons.append(f"{protocol.name}: {reason}")
+            fitting.append([name for half in ordered for name in half])
+            if len(fitting) == 1 or stem.endswith(_ENDINGS[protocol.axis]):
+                chosen = fitting[-1]
+        else:
+            reasons.append(f"{protocol.name}: {reason}")
+    ends = tuple(end for ends in _ENDINGS.values() for end in ends)
+    if len(fitting) == 1 or (fitting and stem.endswith(ends)):
+        return chosen
+    if fitting:
+        reasons = ["they fit the order of both protocols; name the archive NTU60_CS or NTU60_CV"]
     raise AnnotationError(
         "DATA-032", f"the names are not those of the archive ({'; '.join(reasons)})", file=path,
         mend="give the statistics folder that the archive was made with, or leave --names out",

@@ -46,8 +46,8 @@ def compare(names: Sequence[NtuName], ntu: NtuSet, left_out: Collection[str]) ->
     notes = []
     if set(left_out) != official:
         notes.append(
-            f"{len(left_out)} recordings were to be left out, not the {len(official)} that the "
-            f"authors list: the published counts do not apply"
+            f"another list of recordings was left out ({len(left_out)} names) than the authors' "
+            f"({len(official)}): the published counts do not apply"
         )
     if is_complete(names, ntu):
         parts = ", ".join(
