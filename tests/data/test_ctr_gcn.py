@@ -12,7 +12,7 @@ from mutate import survive
 from ntu_files import names as recordings
 
 from poselens.data.ctr_gcn import import_ctr_gcn, to_people
-from poselens.data.folder import ClipFolder, open_folder
+from poselens.data.folder import open_folder
 from poselens.data.ntu_protocols import NTU60, NTU120
 from poselens.errors import AnnotationError, UsageError
 
@@ -154,17 +154,20 @@ def test_names_that_are_not_those_of_the_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x_test": None}, "array 'x_test' is missing"),
+        ({"x_test": None}, "array x_test: the array is missing"),
         (
             {"x_train": np.zeros((2, 4, 75), np.float32)},
-            r"x_train: found float32 \(2, 4, 75\), exp",
+            r"array x_train: found float32 \(2, 4, 75\)",
         ),
         ({"x_train": np.zeros((2, 20_001, 150), np.int8)}, "x_train: found int8"),
-        ({"x_train": np.zeros((3, 4, 150), np.float32)}, "3 clips, but 2 classes of train"),
-        ({"y_train": np.zeros((2, 60))}, "y_train does not name one class for every clip"),
-        ({"y_train": np.full((2, 60), np.nan)}, "y_train does not name one class"),
-        ({"y_train": np.eye(2, 10)}, r"y_train is \(2, 10\), expected \(clips, 60\)"),
-        ({"y_test": np.eye(2, 120)}, "60 classes in train, 120 in test"),
+        (
+            {"x_train": np.zeros((3, 4, 150), np.float32)},
+            "array y_train: classes of 2 clips, but joints of 3",
+        ),
+        ({"y_train": np.zeros((2, 60))}, "array y_train: not one class for every clip"),
+        ({"y_train": np.full((2, 60), np.nan)}, "array y_train: not one class"),
+        ({"y_train": np.eye(2, 10)}, r"y_train: found \(2, 10\), expected \(clips, 60\)"),
+        ({"y_test": np.eye(2, 120)}, "array y_test: 120 classes, but 60 in train"),
         ({"y_train": np.array([{}, {}])}, "an object array, which is a pickle and is never opened"),
     ],
 )
@@ -220,20 +223,19 @@ def test_damaged_archives(tmp_path: Path) -> None:
     ]
     out = tmp_path / "out"
 
-    def read(path: Path) -> ClipFolder:
+    def read(path: Path) -> str:
         try:
             import_ctr_gcn(path, out)
-            return open_folder(out)
+            return open_folder(out).fingerprint()
         finally:
             shutil.rmtree(out, ignore_errors=True)
 
-    def sound(folder: object) -> None:
-        # skeletons are mapped, and stay readable after the folder is gone
-        assert isinstance(folder, ClipFolder)
-        for i in range(len(folder)):
-            skeleton = folder.skeleton(i, "metres")
-            assert skeleton is not None
-            assert not np.isinf(skeleton.positions).any()
+    (tmp_path / "whole").mkdir()
+    whole = read(shutil.copy(sources[0], tmp_path / "whole" / "NTU60_CS.npz"))
+
+    def sound(found: object) -> None:
+        # what is accepted is what was written: the archive's checksums see to it
+        assert found == whole
 
     tally = survive(
         read, [path.read_bytes() for path in sources], tmp_path / "NTU60_CS.npz",

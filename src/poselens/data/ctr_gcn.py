@@ -63,6 +63,7 @@ ARCHIVE_LIMIT = 32 * 1024**3
 
 NAMES_FILE = "skes_available_name.txt"
 PROTOCOL = "ctr-gcn"
+_DAMAGED = "not an .npz archive, or damaged"
 _ROW = 2 * JOINTS * 3
 _SETS = {60: NTU60, 120: NTU120}
 _HALVES = ("train", "test")
@@ -297,9 +298,9 @@ def _disagreement(ordered: Sequence[Sequence[NtuName]], halves: Sequence[_Half])
 class _Archive:
     """An opened archive, read forwards, an array at a time."""
 
-    def __init__(self, archive: zipfile.ZipFile, refuse: Refuse) -> None:
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive = archive
-        self._refuse = refuse
+        self._path = path
         self.classes = 0
 
     def halves(self) -> list[_Half]:
@@ -307,27 +308,27 @@ class _Archive:
         halves = []
         for name in _HALVES:
             classes = self._classes(name)
+            refuse = _refusing(self._path, f"array y_{name}")
             if self.classes not in (0, classes.shape[1]):
-                raise self._refuse(f"{self.classes} classes in train, {classes.shape[1]} in test")
+                raise refuse(f"{classes.shape[1]} classes, but {self.classes} in train")
             self.classes = classes.shape[1]
             with self._member(f"x_{name}") as (_, header, _):
                 shape = header.shape
             if shape[0] != len(classes):
-                raise self._refuse(f"{shape[0]} clips, but {len(classes)} classes of {name}")
+                raise refuse(f"classes of {len(classes)} clips, but joints of {shape[0]}")
             halves.append(_Half(name, classes.argmax(axis=1), shape[1]))
         return halves
 
     def _classes(self, half: str) -> NDArray[Any]:
+        refuse = _refusing(self._path, f"array y_{half}")
         with self._member(f"y_{half}") as (stream, header, present):
             if len(header.shape) != 2 or header.shape[1] not in _SETS:
-                raise self._refuse(
-                    f"y_{half} is {header.shape}, expected (clips, 60) or (clips, 120)"
-                )
-            classes = read_data(stream, header, present, self._refuse)
+                raise refuse(f"found {header.shape}, expected (clips, 60) or (clips, 120)")
+            classes = read_data(stream, header, present, refuse)
         if classes.dtype.kind not in "fiu" or not (
             ((classes == 0) | (classes == 1)).all() and (classes.sum(axis=1) == 1).all()
         ):
-            raise self._refuse(f"y_{half} does not name one class for every clip")
+            raise refuse("not one class for every clip")
         return classes
 
     def clips(self, halves: Sequence[_Half]) -> Iterator[Float[np.ndarray, "t 150"]]:
@@ -338,24 +339,29 @@ class _Archive:
                 for number in range(1, len(half.labels) + 1):
                     data = stream.read(size)
                     if len(data) != size:
-                        raise self._refuse(f"x_{half.name} ends in clip {number}")
+                        where = f"array x_{half.name}, clip {number}"
+                        raise _refusing(self._path, where)("the array ends here")
                     yield np.frombuffer(data, dtype=header.dtype).reshape(half.frames, _ROW)
+                # at its end the archive's checksum is compared
+                stream.read(1)
 
     @contextmanager
     def _member(self, name: str) -> Iterator[tuple[Any, ArrayHeader, int]]:
         """Open an array at its first number, its header checked against the archive's directory."""
-
-        def refuse(text: str) -> PoselensError:
-            return self._refuse(f"{name}: {text}")
-
+        refuse = _refusing(self._path, f"array {name}")
         try:
             member = self._archive.getinfo(f"{name}.npy")
         except KeyError as fault:
-            raise self._refuse(f"array {name!r} is missing") from fault
+            raise refuse("the array is missing") from fault
         encrypted = member.flag_bits & 1
         if encrypted or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise refuse("encrypted, or compressed in an unsupported way")
-        with self._archive.open(member) as stream:
+        try:
+            opened = self._archive.open(member)
+        except (ValueError, RuntimeError) as fault:
+            # a member's own heading that is not what the directory says
+            raise refuse(_DAMAGED) from fault
+        with opened as stream:
             header = read_header(stream, refuse)
             present = member.file_size - header.offset
             if header.bytes != present:
@@ -375,15 +381,20 @@ def _check_shape(header: ArrayHeader, refuse: Refuse) -> None:
         )
 
 
+def _refusing(path: Path, where: str | None = None) -> Refuse:
+    def refuse(text: str) -> PoselensError:
+        return AnnotationError(
+            "DATA-012", text, file=path, where=where,
+            mend="give an archive of CTR-GCN's preparation, or copy it again",
+        )  # fmt: skip
+
+    return refuse
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[_Archive]:
     """Open an archive within limits, and give what is wrong with its bytes a name."""
-
-    def refuse(text: str) -> AnnotationError:
-        return AnnotationError(
-            "DATA-012", text, file=path, mend="give an archive of CTR-GCN's preparation"
-        )
-
+    refuse = _refusing(path)
     try:
         size = require_regular_file(path, refuse)
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
@@ -397,12 +408,13 @@ def _opened(path: Path) -> Iterator[_Archive]:
                 )
             if len({member.filename for member in members}) != len(members):
                 raise refuse("two members of the archive have one name")
-            yield _Archive(archive, refuse)
+            yield _Archive(archive, path)
     except (
         zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OverflowError,
+        UnicodeDecodeError,
     ) as fault:  # fmt: skip
-        raise refuse("not an .npz archive, or damaged") from fault
+        raise refuse(_DAMAGED) from fault
     except OSError as fault:
         if fault.errno == errno.EINVAL:
-            raise refuse("not an .npz archive, or damaged") from fault
+            raise refuse(_DAMAGED) from fault
         raise cannot_read(fault, path) from fault
