@@ -162,7 +162,7 @@ def test_names_that_are_not_those_of_the_archive(tmp_path: Path) -> None:
         ({"x_train": np.zeros((2, 20_001, 150), np.int8)}, "x_train: found int8"),
         (
             {"x_train": np.zeros((3, 4, 150), np.float32)},
-            "array y_train: classes of 2 clips, but joints of 3",
+            "y_train: classes of 2 clips, but joints of 3",
         ),
         ({"y_train": np.zeros((2, 60))}, "array y_train: not one class for every clip"),
         ({"y_train": np.full((2, 60), np.nan)}, "array y_train: not one class"),

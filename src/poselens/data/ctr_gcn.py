@@ -7,28 +7,14 @@ cameras, of CSet of setups, and within those in the order of a list that the pre
 beside the archive.
 """
 
-import errno
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float
 
-from poselens.data.arrays import (
-    RATIO_FLOOR,
-    RATIO_LIMIT,
-    ArrayHeader,
-    Refuse,
-    read_data,
-    read_header,
-    require_regular_file,
-)
+from poselens.data.ctr_gcn_archive import Half, open_archive
 from poselens.data.disk import require_free
 from poselens.data.importing import ImportReport, require_clips
 from poselens.data.info import (
@@ -37,7 +23,6 @@ from poselens.data.info import (
     Part,
     ProtocolInfo,
     SkeletonInfo,
-    cannot_read,
 )
 from poselens.data.ntu_counts import compare, count_clips, title
 from poselens.data.ntu_protocols import (
@@ -54,19 +39,13 @@ from poselens.data.ntu_protocols import (
     read_names,
 )
 from poselens.data.ntu_skeleton import HEIGHT, JOINTS, LAYOUT, WIDTH
-from poselens.data.skeleton_file import FRAME_LIMIT
+from poselens.data.table import RareColumn
 from poselens.data.writer import FolderWriter
-from poselens.errors import AnnotationError, PoselensError, SkeletonError, UsageError
-
-ARCHIVE_LIMIT = 32 * 1024**3
-"""Bytes that an archive may declare: that of NTU RGB+D 120 has 20.6 GB."""
+from poselens.errors import AnnotationError, SkeletonError, UsageError
 
 NAMES_FILE = "skes_available_name.txt"
 PROTOCOL = "ctr-gcn"
-_DAMAGED = "not an .npz archive, or damaged"
-_ROW = 2 * JOINTS * 3
 _SETS = {60: NTU60, 120: NTU120}
-_HALVES = ("train", "test")
 _ENDINGS = {"subjects": ("_CS", "_CSub"), "cameras": ("_CV",), "setups": ("_CSet",)}
 """How the names of archives end, by what differs between train and test."""
 
@@ -112,29 +91,13 @@ def import_ctr_gcn(
         raise UsageError("DATA-001", f"the archive {found}", file=src.absolute())
     require_free(out)
     report = ImportReport()
-    with _opened(src) as archive:
+    with open_archive(src) as archive:
         halves = archive.halves()
         ntu = _SETS[archive.classes]
-        labels = np.concatenate([half.labels for half in halves])
         plan = _nameless(ntu, halves) if names is None else _named(names, ntu, halves, src)
-        columns = () if names is None else ("session",)
-        with FolderWriter(out, plan.info, columns=columns) as writer:  # type: ignore[arg-type]
-            kept: list[int] = []
-            for place, rows in enumerate(archive.clips(halves)):
-                record = plan.records[place]
-                positions = to_people(rows)
-                if positions is None:
-                    report.skip("SKEL-010", record.id, "no joint in any frame")
-                else:
-                    splits = {name: parts[place] for name, parts in plan.parts.items()}
-                    try:
-                        writer.add(record, splits, {"metres": positions})
-                    except SkeletonError as fault:
-                        report.skip_fault(fault, record.id)
-                    else:
-                        kept.append(place)
-                if told is not None:
-                    told(place + 1, len(labels))
+        columns: tuple[RareColumn, ...] = () if names is None else ("session",)
+        with FolderWriter(out, plan.info, columns=columns) as writer:
+            kept = _write(writer, plan, archive.clips(halves), report, told)
             require_clips(len(kept), src, report)
             report.imported = len(kept)
             if plan.names is None:
@@ -146,6 +109,31 @@ def import_ctr_gcn(
                 writer.rename(title(imported, ntu))
             report.write(writer.staging)
     return report
+
+
+def _write(
+    writer: FolderWriter,
+    plan: "_Plan",
+    clips: Iterable[Float[np.ndarray, "t 150"]],
+    report: ImportReport,
+    told: Callable[[int, int], None] | None,
+) -> list[int]:
+    """Write the clips that somebody is in, and return their places."""
+    kept = []
+    for place, (record, rows) in enumerate(zip(plan.records, clips, strict=True)):
+        positions = to_people(rows)
+        splits = {name: parts[place] for name, parts in plan.parts.items()}
+        try:
+            if positions is None:
+                raise SkeletonError("SKEL-010", "no joint in any frame")
+            writer.add(record, splits, {"metres": positions})
+        except SkeletonError as fault:
+            report.skip_fault(fault, record.id)
+        else:
+            kept.append(place)
+        if told is not None:
+            told(place + 1, len(plan.records))
+    return kept
 
 
 def to_people(rows: Float[np.ndarray, "t 150"]) -> Float[np.ndarray, "m t v 3"] | None:
@@ -165,15 +153,6 @@ def to_people(rows: Float[np.ndarray, "t 150"]) -> Float[np.ndarray, "m t v 3"] 
     if alone:
         people = people[:1]
     return None if np.isnan(people).all() else people
-
-
-@dataclass(frozen=True, eq=False)
-class _Half:
-    """The clips of train or test: their classes, and what their array says of itself."""
-
-    name: str
-    labels: Int[np.ndarray, " n"]
-    frames: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +186,7 @@ def _plan(
     return _Plan(info, records, parts, names)
 
 
-def _nameless(ntu: NtuSet, halves: Sequence[_Half]) -> _Plan:
+def _nameless(ntu: NtuSet, halves: Sequence[Half]) -> _Plan:
     records: list[ClipRecord] = []
     parts: list[Part] = []
     for half in halves:
@@ -227,7 +206,7 @@ def _nameless(ntu: NtuSet, halves: Sequence[_Half]) -> _Plan:
     return _plan(ntu, records, {PROTOCOL: described}, {PROTOCOL: parts}, None)
 
 
-def _named(folder: Path, ntu: NtuSet, halves: Sequence[_Half], archive: Path) -> _Plan:
+def _named(folder: Path, ntu: NtuSet, halves: Sequence[Half], archive: Path) -> _Plan:
     path = folder / NAMES_FILE if folder.is_dir() else folder
     found = [read_name(text, ntu) for text in read_names(path, ntu)]
     known = [name for name in found if name is not None]
@@ -242,7 +221,7 @@ def _named(folder: Path, ntu: NtuSet, halves: Sequence[_Half], archive: Path) ->
 
 
 def _in_order(
-    names: Sequence[NtuName], ntu: NtuSet, halves: Sequence[_Half], path: Path, stem: str
+    names: Sequence[NtuName], ntu: NtuSet, halves: Sequence[Half], path: Path, stem: str
 ) -> list[NtuName]:
     """Put names into the order of the archive: that protocol's whose counts and classes agree.
 
@@ -281,7 +260,7 @@ def _sorted(names: Sequence[NtuName], protocol: NtuProtocol, *, train: bool) -> 
     )  # fmt: skip
 
 
-def _disagreement(ordered: Sequence[Sequence[NtuName]], halves: Sequence[_Half]) -> str | None:
+def _disagreement(ordered: Sequence[Sequence[NtuName]], halves: Sequence[Half]) -> str | None:
     for names, half in zip(ordered, halves, strict=True):
         if len(names) != len(half.labels):
             return f"{len(names)} names of {half.name}, but {len(half.labels)} clips"
@@ -293,128 +272,3 @@ def _disagreement(ordered: Sequence[Sequence[NtuName]], halves: Sequence[_Half])
                 f"{names[first].text}"
             )
     return None
-
-
-class _Archive:
-    """An opened archive, read forwards, an array at a time."""
-
-    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
-        self._archive = archive
-        self._path = path
-        self.classes = 0
-
-    def halves(self) -> list[_Half]:
-        """Read the classes, and compare them with what the arrays of joints say of themselves."""
-        halves = []
-        for name in _HALVES:
-            classes = self._classes(name)
-            refuse = _refusing(self._path, f"array y_{name}")
-            if self.classes not in (0, classes.shape[1]):
-                raise refuse(f"{classes.shape[1]} classes, but {self.classes} in train")
-            self.classes = classes.shape[1]
-            with self._member(f"x_{name}") as (_, header, _):
-                shape = header.shape
-            if shape[0] != len(classes):
-                raise refuse(f"classes of {len(classes)} clips, but joints of {shape[0]}")
-            halves.append(_Half(name, classes.argmax(axis=1), shape[1]))
-        return halves
-
-    def _classes(self, half: str) -> NDArray[Any]:
-        refuse = _refusing(self._path, f"array y_{half}")
-        with self._member(f"y_{half}") as (stream, header, present):
-            if len(header.shape) != 2 or header.shape[1] not in _SETS:
-                raise refuse(f"found {header.shape}, expected (clips, 60) or (clips, 120)")
-            classes = read_data(stream, header, present, refuse)
-        if classes.dtype.kind not in "fiu" or not (
-            ((classes == 0) | (classes == 1)).all() and (classes.sum(axis=1) == 1).all()
-        ):
-            raise refuse("not one class for every clip")
-        return classes
-
-    def clips(self, halves: Sequence[_Half]) -> Iterator[Float[np.ndarray, "t 150"]]:
-        """Yield the rows of every clip, in the order of the archive."""
-        for half in halves:
-            with self._member(f"x_{half.name}") as (stream, header, _):
-                size = half.frames * _ROW * header.dtype.itemsize
-                for number in range(1, len(half.labels) + 1):
-                    data = stream.read(size)
-                    if len(data) != size:
-                        where = f"array x_{half.name}, clip {number}"
-                        raise _refusing(self._path, where)("the array ends here")
-                    yield np.frombuffer(data, dtype=header.dtype).reshape(half.frames, _ROW)
-                # at its end the archive's checksum is compared
-                stream.read(1)
-
-    @contextmanager
-    def _member(self, name: str) -> Iterator[tuple[Any, ArrayHeader, int]]:
-        """Open an array at its first number, its header checked against the archive's directory."""
-        refuse = _refusing(self._path, f"array {name}")
-        try:
-            member = self._archive.getinfo(f"{name}.npy")
-        except KeyError as fault:
-            raise refuse("the array is missing") from fault
-        encrypted = member.flag_bits & 1
-        if encrypted or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise refuse("encrypted, or compressed in an unsupported way")
-        try:
-            opened = self._archive.open(member)
-        except (ValueError, RuntimeError) as fault:
-            # a member's own heading that is not what the directory says
-            raise refuse(_DAMAGED) from fault
-        with opened as stream:
-            header = read_header(stream, refuse)
-            present = member.file_size - header.offset
-            if header.bytes != present:
-                raise refuse(f"claims {header.bytes} bytes of data, found {present}")
-            if name.startswith("x"):
-                _check_shape(header, refuse)
-            yield stream, header, member.file_size
-
-
-def _check_shape(header: ArrayHeader, refuse: Refuse) -> None:
-    shape = header.shape
-    fits = len(shape) == 3 and 1 <= shape[1] <= FRAME_LIMIT and shape[2] == _ROW
-    if not fits or header.dtype.kind != "f" or header.column_major:
-        raise refuse(
-            f"found {header.dtype} {shape}, expected float32 (clips, frames, {_ROW}) of at most "
-            f"{FRAME_LIMIT} frames"
-        )
-
-
-def _refusing(path: Path, where: str | None = None) -> Refuse:
-    def refuse(text: str) -> PoselensError:
-        return AnnotationError(
-            "DATA-012", text, file=path, where=where,
-            mend="give an archive of CTR-GCN's preparation, or copy it again",
-        )  # fmt: skip
-
-    return refuse
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[_Archive]:
-    """Open an archive within limits, and give what is wrong with its bytes a name."""
-    refuse = _refusing(path)
-    try:
-        size = require_regular_file(path, refuse)
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            members = archive.infolist()
-            declared = sum(member.file_size for member in members)
-            if declared > ARCHIVE_LIMIT:
-                raise refuse(f"declares {declared} bytes, the limit is {ARCHIVE_LIMIT}")
-            if declared > RATIO_FLOOR and declared > RATIO_LIMIT * size:
-                raise refuse(
-                    f"unpacks to {declared // size} times its size, the limit is {RATIO_LIMIT}"
-                )
-            if len({member.filename for member in members}) != len(members):
-                raise refuse("two members of the archive have one name")
-            yield _Archive(archive, path)
-    except (
-        zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OverflowError,
-        UnicodeDecodeError,
-    ) as fault:  # fmt: skip
-        raise refuse(_DAMAGED) from fault
-    except OSError as fault:
-        if fault.errno == errno.EINVAL:
-            raise refuse(_DAMAGED) from fault
-        raise cannot_read(fault, path) from fault
