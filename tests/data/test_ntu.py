@@ -119,6 +119,10 @@ def test_what_is_left_out_and_why(tmp_path: Path) -> None:
         "videos without a skeleton": 1,
         "other files": 2,
     }
+    assert report.notes[-2:] == [
+        "6 recordings have no video, and are for skeleton streams only",
+        "1 videos have no skeleton, and are left out",
+    ]
     folder = open_folder(tmp_path / "out")
     assert folder.ids.tolist() == list(good)
     assert folder.video_path(0) is None

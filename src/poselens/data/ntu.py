@@ -179,10 +179,20 @@ def _import(
         require_clips(len(imported), source.src, report)
         report.imported = len(imported)
         report.counts |= count_clips(imported, ntu)
-        report.notes += compare(imported, ntu, left_out)
+        report.notes += compare(imported, ntu, left_out) + _of_videos(report)
         writer.rename(title(imported, ntu))
         report.write(writer.staging)
     return report
+
+
+def _of_videos(report: ImportReport) -> list[str]:
+    lines = {
+        "recordings without a video": "recordings have no video, and are for skeleton streams only",
+        "videos without a skeleton": "videos have no skeleton, and are left out",
+    }
+    return [
+        f"{report.counts[name]:,} {text}" for name, text in lines.items() if report.counts[name]
+    ]
 
 
 def _info(
