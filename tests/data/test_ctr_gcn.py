@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ctr_gcn_npz_files import importing, ordered, rows, write_archive
-from mutate import survive
+from mutate import survive, wanted
 from ntu_files import names as recordings
 
 from poselens.data.ctr_gcn import import_ctr_gcn, to_people
@@ -239,6 +239,6 @@ def test_damaged_archives(tmp_path: Path) -> None:
 
     tally = survive(
         read, [path.read_bytes() for path in sources], tmp_path / "NTU60_CS.npz",
-        text=False, sound=sound,
+        text=False, sound=sound, count=wanted(300),
     )  # fmt: skip
     assert tally.refused
