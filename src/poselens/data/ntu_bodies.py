@@ -1,9 +1,9 @@
 """From the bodies that a Kinect tracked to the people of a clip.
 
 The sensor gives a body a new id whenever it loses it, and takes tables and seats for bodies. The
-rules here are those with which published results on NTU RGB+D were made (written from the
-description in Zhang et al., View Adaptive Networks, TPAMI 2019, and the FAQ of
-github.com/shahroudy/NTURGB-D).
+rules and thresholds here are those with which published results on NTU RGB+D were made: the authors
+name them in the FAQ of github.com/shahroudy/NTURGB-D, numbers and order are those of CTR-GCN's
+preparation (github.com/Uason-Chen/CTR-GCN, ``data/ntu``). Written anew; the differences are named.
 """
 
 from collections.abc import Sequence
