@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from poselens.data.info import PARTS, ClipRecord, Column, DatasetInfo, nearest, read_info
@@ -71,6 +71,14 @@ class ClipFolder:
     def column(self, name: Column) -> NDArray[np.str_]:
         """Return ``subject``, ``view``, ``source``, ``session`` or ``event`` of every clip."""
         return np.array(list(self._table.texts[name]), dtype=np.str_)
+
+    def coded(self, name: Column | Literal["video"]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+        """Return one column as a number per clip, -1 where unknown, and the distinct values."""
+        return self._table.texts[name].coded()
+
+    def spans(self) -> Float[np.ndarray, "2 n"]:
+        """Return start and end of every clip in its video, in seconds; NaN where not given."""
+        return self._table.times
 
     def indices(
         self, protocol: str, part: Literal["train", "val", "test", "train+val"]

@@ -53,7 +53,24 @@ class Texts:
         return self._bytes[self._ends[position] : self._ends[position + 1]].decode()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[position] for position in range(len(self)))
+        return (text.decode() for text in self._raw())
+
+    def _raw(self) -> Iterator[bytes]:
+        return map(bytes(self._bytes).__getitem__, map(slice, self._ends, self._ends[1:]))
+
+    def coded(self) -> tuple[Int[np.ndarray, " n"], list[str]]:
+        """Return a number for each text, -1 for an empty one, and the distinct texts in order."""
+        numbers = _Numbers({b"": -1})
+        codes = np.fromiter(map(numbers.__getitem__, self._raw()), np.int64, len(self))
+        return codes, [text.decode() for text in numbers if text]
+
+
+class _Numbers(dict[bytes, int]):
+    """Gives the next number to every text it has not met."""
+
+    def __missing__(self, text: bytes) -> int:
+        self[text] = len(self) - 1
+        return self[text]
 
 
 @dataclass(frozen=True, eq=False)
