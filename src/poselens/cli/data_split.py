@@ -119,7 +119,7 @@ def _tell(
     from poselens.data.audit import leak_facts
     from poselens.data.parting import count_parts, judge
 
-    entries = []
+    entries: list[dict[str, Any]] = []
     for parted in made:
         leaks, notes = judge(folder, parted)
         counts = count_parts(folder, parted.parts)
@@ -128,7 +128,7 @@ def _tell(
                 "protocol": parted.name,
                 "description": parted.about.description,
                 "group": parted.about.group,
-                "shares": dict(parted.about.shares),
+                "shares": parted.about.shares,
                 "counts": counts,
                 "left_out": parted.left_out,
                 "leakage": leak_facts(leaks),

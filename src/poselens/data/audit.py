@@ -38,8 +38,13 @@ class Audit:
         return [leak for leak in self.leaks if leak.parts[1] == part]
 
 
-def audit(folder: ClipFolder, protocol: str) -> Audit:
+def audit(folder: ClipFolder, protocol: str, *, checked: ClipFolder | None = None) -> Audit:
     """Look for leakage, with the duplicates that the last `poselens data check` found.
+
+    Args:
+        folder: The data set.
+        protocol: Name of the split.
+        checked: The same clips as they lie on the disk, where ``folder`` has more protocols.
 
     Raises:
         UsageError: ``CFG-004`` for an unknown protocol.
@@ -48,7 +53,7 @@ def audit(folder: ClipFolder, protocol: str) -> Audit:
         f"{count} clips of {protocol!r} name no {name}, so nobody can tell whether parts share one"
         for name, count in unknown_columns(folder, protocol).items()
     ]
-    twins, note = _twins(folder)
+    twins, note = _twins(checked or folder)
     leaks = find_leaks(folder, protocol, twins=twins)
     return Audit(leaks, unknown, [note] if note else [])
 

@@ -78,17 +78,20 @@ def part_clips(folder: ClipFolder, name: str, wish: Wish) -> list[Parted]:
         AnnotationError: ``DATA-056`` the column to part by is empty, or no clip has times.
     """
     _require_consistent(wish)
-    labels = folder.labels
-    pool = folder.parts(wish.base) != "" if wish.base else np.ones(len(folder), np.bool_)
+    labels, kept = folder.labels, np.zeros(len(folder), np.bool_)
+    pool = np.ones(len(folder), np.bool_)
+    if wish.base is not None:
+        before = folder.parts(wish.base)
+        kept, pool = before == "test", np.isin(before, ["train", "val"])
     groups = _groups(folder, wish)
-    left_out = {"outside the protocol it starts from": int((~pool).sum())}
-    unlabelled = pool & (labels < 0)
-    left_out["without a label"] = int(unlabelled.sum())
-    pool &= ~unlabelled
-    grouped = np.array([bool(group) for group in groups])
     units = "source or video" if wish.by == ("time",) else " or ".join(wish.by)
-    left_out[f"without a {units}"] = int((pool & ~grouped).sum())
-    chosen = np.flatnonzero(pool & grouped)
+    grouped = np.array([bool(group) for group in groups], np.bool_)
+    left_out = {
+        "not in the protocol it starts from": int((~pool & ~kept).sum()),
+        "without a label": int((pool & (labels < 0)).sum()),
+        f"without a {units}": int((pool & (labels >= 0) & ~grouped).sum()),
+    }
+    chosen = np.flatnonzero(pool & (labels >= 0) & grouped)
     if len(chosen) == 0:
         raise AnnotationError(
             "DATA-056",
@@ -98,11 +101,10 @@ def part_clips(folder: ClipFolder, name: str, wish: Wish) -> list[Parted]:
         )
     own = [groups[clip] for clip in chosen]
     kinds = (labels[chosen] if wish.stratify else np.zeros(len(chosen), np.int64)).tolist()
-    before = folder.parts(wish.base)[chosen].tolist() if wish.base else None
-    plans = _plans(folder, chosen, own, kinds, before, wish)
+    plans = _plans(folder, chosen, own, kinds, int(kept.sum()), wish)
     made = []
     for number, plan in enumerate(plans, start=1):
-        parts = [""] * len(folder)
+        parts = ["test" if tests else "" for tests in kept]
         for clip, part in zip(chosen.tolist(), plan, strict=True):
             parts[clip] = part or ""
         counts = {**left_out, "at a border in time": sum(part is None for part in plan)}
@@ -123,7 +125,7 @@ def count_parts(folder: ClipFolder, parts: Sequence[str]) -> dict[str, dict[str,
         for part in PARTS
     }
     rows = {
-        name: {part: int(table[part][label]) for part in PARTS}
+        name: {str(part): int(table[part][label]) for part in PARTS}
         for label, name in enumerate(folder.info.classes)
     }
     return {**rows, "all classes": {part: int(sum(table[part])) for part in PARTS}}
@@ -131,7 +133,9 @@ def count_parts(folder: ClipFolder, parts: Sequence[str]) -> dict[str, dict[str,
 
 def judge(folder: ClipFolder, parted: Parted) -> tuple[list[Leak], list[str]]:
     """Return what the parts of a new protocol share, and what makes it less than it seems."""
-    found = audit(folder.with_split(parted.name, parted.about, parted.parts), parted.name)
+    after = folder.with_split(parted.name, parted.about, parted.parts)
+    # a check made before the split is about these clips all the same
+    found = audit(after, parted.name, checked=folder)
     given = np.array(parted.parts, np.str_)
     notes = [*found.unknown, *found.notes]
     everywhere = set(np.unique(folder.labels[folder.labels >= 0]).tolist())
@@ -198,58 +202,74 @@ def _plans(
     chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     groups: Sequence[str],
     kinds: Sequence[int],
-    before: Sequence[str] | None,
+    kept: int,
     wish: Wish,
 ) -> list[list[str | None]]:
-    """Return the parts of the clips at hand, for each protocol to make."""
+    """Return the parts of the clips at hand, beside ``kept`` others, for each protocol to make."""
     if wish.by == ("time",):
         return [_by_time(folder, chosen, groups, wish)]
-    if wish.by == ("id",) and wish.folds is None and before is None:
+    if wish.by == ("id",) and wish.folds is None and wish.base is None:
         parts = at_random(groups, kinds, val=wish.val, test=wish.test, seed=wish.seed)
         return [list(parts)]
+    units = "+".join(wish.by)
+    _require_groups(groups, wish)
     if wish.folds is not None:
         fold_of = deal_folds(groups, kinds, wish.folds, seed=wish.seed)
         tests = [fold_of == fold for fold in range(wish.folds)]
     elif wish.test_values:
-        _require_known(groups, wish.test_values, wish.by[0])
+        _require_known(groups, wish.test_values, units)
         tests = [np.isin(groups, wish.test_values)]
-    elif before is not None:
-        tests = [np.array(before) == "test"]
+    elif wish.base is not None:
+        tests = [np.zeros(len(groups), np.bool_)]
     else:
         all_train: list[Part] = ["train"] * len(groups)
         carved = carve(groups, kinds, all_train, into="test", share=wish.test, seed=wish.seed)
         tests = [np.array(carved) == "test"]
-    return [_with_val(groups, kinds, test.tolist(), wish) for test in tests]
+    return [_with_val(groups, kinds, test.tolist(), kept, wish) for test in tests]
+
+
+def _require_groups(groups: Sequence[str], wish: Wish) -> None:
+    names = sorted(set(groups))
+    parts = ["train", *(["validation"] if wish.val else []), *(["test"] if not wish.base else [])]
+    wanted = max(len(parts), wish.folds or 0)
+    if len(names) < wanted:
+        raise UsageError(
+            "DATA-014",
+            f"{len(names)} {'+'.join(wish.by)}(s) ({', '.join(names)}) for "
+            + (f"{wish.folds} folds" if wish.folds else " and ".join(parts)),
+            mend="part by something there is more of, or use --val 0 or fewer --folds",
+        )
 
 
 def _with_val(
-    groups: Sequence[str], kinds: Sequence[int], tests: Sequence[bool], wish: Wish
+    groups: Sequence[str], kinds: Sequence[int], tests: Sequence[bool], kept: int, wish: Wish
 ) -> list[str | None]:
     """Return parts with a validation slice taken out of what does not test."""
     parts: list[Part] = ["test" if test else "train" for test in tests]
+    unit = "+".join(wish.by)
     if wish.val_values:
-        _require_known(groups, wish.val_values, wish.by[0])
+        _require_known(groups, wish.val_values, unit)
         both = set(wish.val_values) & {g for g, test in zip(groups, tests, strict=True) if test}
         if both:
             raise UsageError(
-                "DATA-014", f"{wish.by[0]} {min(both)!r} is to validate, but is in the test part"
+                "DATA-014", f"{unit} {min(both)!r} is to validate, but is in the test part"
             )
-        return ["val" if g in wish.val_values else p for g, p in zip(groups, parts, strict=True)]
-    left = sorted({g for g, test in zip(groups, tests, strict=True) if not test})
-    wanted = 2 if wish.val else 1
-    if len(left) < wanted:
+        parts = ["val" if g in wish.val_values else p for g, p in zip(groups, parts, strict=True)]
+    left = sorted({g for g, part in zip(groups, parts, strict=True) if part == "train"})
+    carves = bool(wish.val) and not wish.val_values
+    if len(left) < 1 + carves:
         raise UsageError(
             "DATA-014",
-            f"{len(left)} {'+'.join(wish.by)}(s) ({', '.join(left)}) are left of "
-            f"{len(set(groups))} beside the test part, at least {wanted} are needed",
-            mend="leave more to train on, part by something there is more of, or use --val 0",
+            f"{len(left)} {unit}(s) ({', '.join(left)}) of {len(set(groups))} are left to train "
+            f"{'and validate ' if carves else ''}on",
+            mend="leave more of them, part by something there is more of, or use --val 0",
         )
-    if not wish.val:
+    if not carves:
         return list(parts)
     # of what does not test, so that it is the share asked for of all clips
-    share = wish.val * len(tests) / (len(tests) - sum(tests))
+    share = wish.val * (len(tests) + kept) / (len(tests) - sum(tests))
     # seed + 1: another queue than that for test
-    return list(carve(groups, kinds, parts, into="val", share=share, seed=wish.seed + 1))
+    return list(carve(groups, kinds, parts, into="val", share=min(share, 0.5), seed=wish.seed + 1))
 
 
 def _require_known(groups: Sequence[str], values: Sequence[str], column: str) -> None:
@@ -267,10 +287,13 @@ def _by_time(
 ) -> list[str | None]:
     times = folder.spans()[:, chosen]
     parts = cut_in_time(recordings, times, val=wish.val, test=wish.test, gap_s=wish.gap_s)
-    if "test" not in parts or "train" not in parts:
+    lacking = [
+        part for part in ("train", *(["val"] if wish.val else []), "test") if part not in parts
+    ]
+    if lacking:
         raise AnnotationError(
             "DATA-056",
-            "no recording has clips with start_s and end_s in train and test",
+            f"no recording has clips with start_s and end_s in {' or '.join(lacking)}",
             file=folder.root,
             mend="fill those columns of clips.csv, use a smaller --gap, or part --by source",
         )
@@ -280,12 +303,14 @@ def _by_time(
 def _about(
     folder: ClipFolder, name: str, parts: Sequence[str], wish: Wish, number: int
 ) -> ProtocolInfo:
-    group = wish.by[0]
+    base = None if wish.base is None else folder.info.protocols[wish.base]
+    group = wish.by[0] if base is None else base.group
     about = ProtocolInfo.model_validate(
         {
-            "description": _sentence(wish, number),
+            "description": _sentence(wish, number, base),
             "group": group,
-            "shares": dict(wish.shares),
+            "shares": {**(base.shares if base else {}), **wish.shares},
+            "metric": base.metric if base else "top1",
             "chance": 1 / len(folder.info.classes),
         }
     )
@@ -296,30 +321,32 @@ def _about(
     return about.model_copy(update={"shares": {**cut, **about.shares}})
 
 
-def _sentence(wish: Wish, number: int) -> str:
+def _sentence(wish: Wish, number: int, base: ProtocolInfo | None) -> str:
     """Say in one sentence how the protocol came about."""
     shares = f"{_percent(wish.test)} test"
     val = f"{_percent(wish.val)} validation" if wish.val else "no validation"
-    units = " and ".join(wish.by) if len(wish.by) < 3 else "+".join(wish.by)
     if wish.by == ("time",):
         gap = f", {wish.gap_s:g} s apart" if wish.gap_s else ""
         return (
             f"each recording cut in time: its first clips train, then {val}, its last {shares}"
             f"{gap}; clips at a border are left out"
         )
+    units = " and ".join(wish.by)
     whole = "by clip" if wish.by == ("id",) else f"by whole {units}s"
+    drawn = bool(wish.val) or not wish.test_values
     if wish.val_values:
         val = f"{units} {', '.join(wish.val_values)} validation"
+        drawn = not wish.test_values
     if wish.folds is not None:
         what = f"fold {number} of {wish.folds} {whole} tests, {val} of all clips"
     elif wish.test_values:
         what = f"{units} {', '.join(wish.test_values)} test, {val}"
-    elif wish.base is not None:
-        what = f"test part of {wish.base!r}, {val} carved out of its other clips {whole}"
+    elif base is not None:
+        what = f"test part as in {wish.base!r} ({base.description}), {val} carved anew {whole}"
     else:
         what = f"random split {whole}, {shares}, {val}"
     even = "classes as even as that allows" if wish.stratify else "whatever the classes"
-    return f"{what}; {even}, seed {wish.seed}"
+    return f"{what}; {even}, seed {wish.seed}" if drawn else what
 
 
 def _percent(share: float) -> str:
