@@ -21,12 +21,7 @@ def test_a_split_by_people_is_written_and_shown(poselens, root):
     answer = poselens("data", "split", root, "--name", "people", "--by", "subject")
     assert answer.code == 0
     assert "all classes" in answer.out
-    assert answer.err.splitlines() == [
-        "note: 1 classes have no clip in train: fall",
-        "note: 1 classes have no clip in val: fall",
-        "note: 1 classes have no clip in test: fall",
-        f"{root}: people written",
-    ] or answer.err.endswith("people written\n")
+    assert answer.err == f"{root}: people written\n"
     folder = open_folder(root)
     assert set(folder.parts("people")) == {"train", "val", "test"}
     assert folder.info.protocols["people"].group == "subject"
@@ -94,11 +89,9 @@ def test_a_long_list_of_classes_is_cut_short(poselens, tmp_path):
 
 
 def test_comments_that_are_lost_are_told(poselens, root):
-    text = (root / "dataset.yaml").read_text()
     (root / "dataset.yaml").write_text(
         "{name: x, classes: [jump, turn, fall], protocols: {p: {description: d}}}  # a note\n"
     )
     answer = poselens("data", "split", root, "--name", "q", "--by", "subject")
     assert "comments in it are gone" in answer.err
     assert list(open_folder(root).info.protocols) == ["p", "q"]
-    assert text
