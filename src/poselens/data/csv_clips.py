@@ -48,9 +48,9 @@ def import_csv(
 
     With a split column the protocol is ``given``. Without one it is ``random``: about 20 % test,
     then 20 % validation, by whole subjects and sources together, classes as even as that allows;
-    where that leaves fewer than three groups, by whole subjects where every clip has one, else by
-    whole sources, and the protocol says what it shares. No clip is mirrored; set ``mirror`` in
-    dataset.yaml.
+    where that leaves fewer than three groups, by whole subjects where every clip has one, and the
+    protocol says that it shares sources; else by whole sources, whoever is in them. No clip is
+    mirrored; set ``mirror`` in dataset.yaml.
 
     Args:
         src: The CSV file.
@@ -230,13 +230,13 @@ def _parts(rows: list[_Row], seed: int) -> tuple[str, ProtocolInfo, list[str]]:
         return GIVEN, about, [row.split or "" for row in rows]
     by_subject = all(row.record.subject for row in rows)
     group: Column = "subject" if by_subject else "source"
-    other: Column = "source" if by_subject else "subject"
     groups = joined([[getattr(row.record, name) for row in rows] for name in ("subject", "source")])
     shares: dict[Column, str] = {}
     if len(set(groups)) < FEWEST_GROUPS:
-        # hardly anything is apart from anything: what is known best is kept whole, the rest is told
+        # hardly anything is apart from anything: what is known best is kept whole
         groups = [getattr(row.record, group) for row in rows]
-        shares[other] = f"there are not enough {other}s to tell the parts apart by them too"
+        if by_subject:
+            shares["source"] = "people of different parts are in the same recordings"
     labels = [sorted({row.label for row in rows}).index(row.label) for row in rows]
     parts: list[Part] = ["train"] * len(rows)
     parts = carve(groups, labels, parts, into="test", share=0.2, seed=seed)
