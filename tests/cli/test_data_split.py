@@ -95,3 +95,12 @@ def test_comments_that_are_lost_are_told(poselens, root):
     answer = poselens("data", "split", root, "--name", "q", "--by", "subject")
     assert "comments in it are gone" in answer.err
     assert list(open_folder(root).info.protocols) == ["p", "q"]
+
+
+def test_a_folder_that_is_none_is_refused(poselens, tmp_path):
+    (tmp_path / "file").touch()
+    for name, message in (("nowhere", "does not exist"), ("file", "is not a folder")):
+        answer = poselens("data", "split", tmp_path / name, "--name", "q", "--by", "subject")
+        assert answer.code == 2
+        assert "DATA-001" in answer.err
+        assert message in answer.err
