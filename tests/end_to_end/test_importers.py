@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import ctr_gcn_npz_files
+import ntu_files
 import published_files
 import pytest
 from drawn import SMALL_RGB, SMALL_SKELETON
@@ -17,6 +19,8 @@ SOURCES: dict[str, Callable[[Path], tuple[list[object], str, str]]] = {
     "bandai2": published_files.importing_bandai2,
     "folder": published_files.importing_folder,
     "csv": published_files.importing_csv,
+    "ntu60": ntu_files.importing,
+    "ctr-gcn": ctr_gcn_npz_files.importing,
 }
 
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 MAX_BAD = 0.01
 """Largest share of damaged clips that still counts as a clean import."""
 
-NO_CLIP = ("DATA-012", "DATA-021")
-"""Codes of files that were never meant as clips, and of classes without files."""
+NO_CLIP = ("DATA-012", "DATA-021", "DATA-030")
+"""Codes of files never meant as clips, or listed as unusable, and of classes without files."""
+
+PROGRESS = "told"
+"""The keyword of importers that say how far they are."""
 
 
 class Format(StrEnum):
@@ -29,6 +32,9 @@ class Format(StrEnum):
     BANDAI2 = "bandai2"
     FOLDER = "folder"
     CSV = "csv"
+    NTU60 = "ntu60"
+    NTU120 = "ntu120"
+    CTR_GCN = "ctr-gcn"
     KEYPOINTS = "keypoints"
     BORIS = "boris"
     ELAN = "elan"
@@ -53,6 +59,15 @@ def import_(
         Linked | None, typer.Option(help="Whether videos are copied (default) or linked.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
+    missing: Annotated[
+        Path | None, typer.Option(help="List of recordings to leave out, instead of NTU's own.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="Folder with the names of an archive's clips.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Reading processes; one per core by default.")
+    ] = None,
     picture: Annotated[
         str | None, typer.Option(help="utd-mhad as published: colour or depth.")
     ] = None,
@@ -94,6 +109,9 @@ def import_(
         "min_score": min_score,
         "tier": tier,
         "point_window": point_window,
+        "missing": missing,
+        "names": names,
+        "workers": workers,
     }
     report = _call(
         kind, src, out, {name: value for name, value in given.items() if value is not None}
@@ -116,8 +134,10 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         boris,
         class_folders,
         csv_clips,
+        ctr_gcn,
         elan,
         keypoint_clips,
+        ntu,
         nw_ucla,
         utd_mhad,
     )
@@ -128,6 +148,9 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         Format.BANDAI2: bandai2.import_bandai2,
         Format.FOLDER: class_folders.import_class_folders,
         Format.CSV: csv_clips.import_csv,
+        Format.NTU60: ntu.import_ntu60,
+        Format.NTU120: ntu.import_ntu120,
+        Format.CTR_GCN: ctr_gcn.import_ctr_gcn,
         Format.KEYPOINTS: keypoint_clips.import_keypoints,
         Format.BORIS: boris.import_boris,
         Format.ELAN: elan.import_elan,
@@ -136,7 +159,8 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
 
 def _call(kind: Format, src: Path, out: Path, options: dict[str, Any]) -> "ImportReport":
     importer = importers()[kind]
-    taken = [name for name in inspect.signature(importer).parameters if name not in ("src", "out")]
+    words = inspect.signature(importer).parameters
+    taken = [name for name in words if name not in ("src", "out", PROGRESS)]
     for name in options:
         if name not in taken:
             flags = ", ".join(f"--{known.replace('_', '-')}" for known in taken)
@@ -145,7 +169,12 @@ def _call(kind: Format, src: Path, out: Path, options: dict[str, Any]) -> "Impor
                 f"{kind.value} has no use for --{name.replace('_', '-')}",
                 mend=f"leave it out; {kind.value} takes {flags or 'no options'}",
             )
-    return importer(src, out, **options)
+    if PROGRESS not in words:
+        return importer(src, out, **options)
+    from poselens.cli.progress import counted
+
+    with counted("importing clips") as told:
+        return importer(src, out, **options, **{PROGRESS: told})
 
 
 def _unreadable(report: "ImportReport") -> int:

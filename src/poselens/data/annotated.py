@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from poselens.data.folds import joined
 from poselens.data.importing import (
     ImportReport,
     Link,
@@ -19,6 +20,7 @@ from poselens.data.importing import (
 )
 from poselens.data.info import (
     ClipRecord,
+    Column,
     DatasetInfo,
     Part,
     ProtocolInfo,
@@ -32,6 +34,8 @@ from poselens.pose.declared import declaration
 from poselens.types import Skeleton, Space
 
 GIVEN, RANDOM = "given", "random"
+FEWEST_GROUPS = 3
+"""One for each part."""
 Refuse = Callable[..., PoselensError]
 """Makes the caller's error from a code, a message and a mend."""
 
@@ -74,8 +78,10 @@ def write_annotated(
     """Write a data set folder of annotated clips.
 
     Clips whose videos cannot be opened are skipped. Where clips come with a split the protocol is
-    ``given``. Else it is ``random``, about 60/20/20: by whole subjects where every clip has one,
-    else by whole sources, classes as even as that allows. No clip is mirrored.
+    ``given``. Else it is ``random``, about 60/20/20: by whole subjects and sources together,
+    classes as even as that allows; where that leaves fewer than three groups, by whole subjects
+    where every clip has one, and the protocol says that it shares sources; else by whole sources,
+    whoever is in them. No clip is mirrored.
 
     Args:
         clips: What was annotated.
@@ -170,7 +176,6 @@ def _parts(
         return GIVEN, about, [clip.split or "" for clip in clips]
     records = [clip.record for clip in clips]
     by_subject = all(record.subject for record in records)
-    groups = [record.subject if by_subject else record.source for record in records]
     labels = [classes.index(clip.label) for clip in clips]
     if each_alone and not by_subject:
         parts = at_random([record.id for record in records], labels, seed=seed)
@@ -180,16 +185,22 @@ def _parts(
         )
         about = ProtocolInfo(description=description, group="id", chance=chance)
         return RANDOM, about, [str(part) for part in parts]
-    parts = _by_groups(groups, labels, seed)
-    group = "subject" if by_subject else "source"
-    about = ProtocolInfo.model_validate(
-        {
-            "description": f"random split by whole {group}s (about 60/20/20, seed {seed})",
-            "group": group,
-            "chance": chance,
-        }
+    group: Column = "subject" if by_subject else "source"
+    columns = [[getattr(each, name) for each in records] for name in ("subject", "source")]
+    groups = joined(columns)
+    shares: dict[Column, str] = {}
+    if len(set(groups)) < FEWEST_GROUPS:
+        # hardly anything is apart from anything: what is known best is kept whole
+        groups = [getattr(each, group) for each in records]
+        if by_subject:
+            shares["source"] = "people of different parts are in the same recordings"
+    about = ProtocolInfo(
+        description=f"random split by whole {group}s (about 60/20/20, seed {seed})",
+        group=group,
+        shares=shares,
+        chance=chance,
     )
-    return RANDOM, about, [str(part) for part in parts]
+    return RANDOM, about, [str(part) for part in _by_groups(groups, labels, seed)]
 
 
 def _by_groups(groups: Sequence[str], labels: Sequence[int], seed: int) -> list[Part]:

@@ -30,8 +30,10 @@ def import_csv(
     video share it and, unless ``source`` says otherwise, its path as their source.
 
     With a split column the protocol is ``given``. Without one it is ``random``: about 20 % test,
-    then 20 % validation, by whole subjects where every clip has one, else by whole sources,
-    classes as even as that allows. No clip is mirrored; set ``mirror`` in dataset.yaml.
+    then 20 % validation, by whole subjects and sources together, classes as even as that allows;
+    where that leaves fewer than three groups, by whole subjects where every clip has one, and the
+    protocol says that it shares sources; else by whole sources, whoever is in them. No clip is
+    mirrored; set ``mirror`` in dataset.yaml.
 
     Args:
         src: The CSV file.

@@ -13,13 +13,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from poselens.data.clip_limits import FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.errors import SkeletonError
 from poselens.types import Space
 
 Tool = Literal["coco", "openpose", "mediapipe", "deeplabcut", "sleap"]
-FILE_LIMIT = 64 * 1024 * 1024
-FRAME_LIMIT = 20_000
-PEOPLE_LIMIT = 32
 JOINT_LIMIT = 256
 NUMBER_LIMIT = 32_000_000
 """Most coordinates of one clip: 32 people for 20,000 frames of 25 joints."""

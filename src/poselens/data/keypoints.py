@@ -10,8 +10,13 @@ import numpy as np
 
 from poselens.data.arrays import require_regular_file
 from poselens.data.children import Limits, in_children
+from poselens.data.clip_limits import FILE_LIMIT
 from poselens.data.info import SkeletonInfo, cannot_read
-from poselens.data.keypoint_people import FILE_LIMIT, Keypoints, Tool, over_limit
+from poselens.data.keypoint_people import (
+    Keypoints,
+    Tool,
+    over_limit,
+)
 from poselens.data.keypoint_table import head_of, listed
 from poselens.data.keypoints_coco import read_coco
 from poselens.data.keypoints_deeplabcut import HEADS, read_deeplabcut

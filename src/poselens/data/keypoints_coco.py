@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from poselens.data.clip_limits import FRAME_LIMIT
 from poselens.data.json_file import read_json
 from poselens.data.keypoint_people import (
-    FRAME_LIMIT,
     JOINT_LIMIT,
     Keypoints,
     Seen,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poselens.data.clip_limits import FRAME_LIMIT
 from poselens.data.json_file import read_json
 from poselens.data.keypoint_people import (
-    FRAME_LIMIT,
     Keypoints,
     Seen,
     assemble,

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from poselens.data.arrays import require_regular_file
+from poselens.data.clip_limits import FILE_LIMIT, FRAME_LIMIT
 from poselens.data.json_file import read_json
 from poselens.data.keypoint_people import (
-    FILE_LIMIT,
-    FRAME_LIMIT,
     Keypoints,
     Seen,
     assemble,

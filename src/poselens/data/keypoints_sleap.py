@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poselens.data.clip_limits import FRAME_LIMIT
 from poselens.data.keypoint_people import (
-    FRAME_LIMIT,
     JOINT_LIMIT,
     NUMBER_LIMIT,
     Keypoints,

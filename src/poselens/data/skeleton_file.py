@@ -12,10 +12,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from poselens.data.arrays import Refuse, read_npy, read_npz, require_regular_file
+from poselens.data.clip_limits import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.disk import write_replacing
 from poselens.data.info import SkeletonInfo, cannot_read
 from poselens.data.json_file import read_json
-from poselens.data.keypoint_people import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.keypoints import read_keypoints, tool_of
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError

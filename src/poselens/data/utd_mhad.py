@@ -14,6 +14,7 @@ from poselens.data.importing import (
     place_videos,
     read_recordings,
     require_clips,
+    require_same_length,
     require_source,
     video_roots,
 )
@@ -33,7 +34,7 @@ from poselens.data.utd_mhad_original import (
     recordings,
 )
 from poselens.data.writer import FolderWriter
-from poselens.errors import InputError, PoselensError, SkeletonError, UsageError, VideoError
+from poselens.errors import InputError, PoselensError, UsageError, VideoError
 from poselens.types import Space
 
 CLASSES = (
@@ -46,7 +47,6 @@ PROTOCOL = "utd-mhad"
 WIDTH, HEIGHT = 320, 240
 FPS = 30.0
 FOCAL_PIXELS = 285.63
-LENGTH_TOLERANCE = 0.02
 _NAME = re.compile(r"a([0-9]{1,2})_s([1-8])_t([0-9]{1,2})")
 _TEST_SUBJECTS = ("2", "4", "6", "8")
 _VAL_SUBJECT = "7"
@@ -136,7 +136,7 @@ def _import_original(src: Path, out: Path, link: Link, picture: Picture | None) 
                     videos[clip.video or ""] = recording.picture
                 elif picture == "depth" and recording.picture is not None:
                     depth = read_depth(recording.picture)
-                    _require_lengths(len(depth), len(joints))
+                    require_same_length(len(depth), len(joints))
                     frames = (np.repeat(each[..., None], 3, axis=2) for each in depth)
                     write_video(writer.staging / (clip.video or ""), frames, fps=FPS)
             except InputError as fault:
@@ -168,11 +168,6 @@ def _record(name: str, picture: Picture | None, report: ImportReport) -> ClipRec
         width=WIDTH if picture == "depth" else None,
         height=HEIGHT if picture == "depth" else None,
     )
-
-
-def _require_lengths(frames: int, joints: int) -> None:
-    if abs(frames - joints) > LENGTH_TOLERANCE * max(frames, joints):
-        raise SkeletonError("SKEL-009", f"the video has {frames} frames, the skeleton {joints}")
 
 
 def _info(roots: list[str], *, pixels: bool = True) -> DatasetInfo:
@@ -250,7 +245,7 @@ def _check(name: str, joints: NDArray[np.float32], src: Path, report: ImportRepo
                 "DATA-022",
                 f"{seen.width}x{seen.height} pixels, but joints project into {WIDTH}x{HEIGHT}",
             )
-        _require_lengths(count_frames(video), len(joints))
+        require_same_length(count_frames(video), len(joints))
     except PoselensError as fault:
         report.skip_fault(fault, video)
         return None

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
+from poselens.data.clip_limits import FRAME_LIMIT
 from poselens.data.importing import ImportReport
 from poselens.data.info import cannot_read
 from poselens.data.matlab import read_matlab
@@ -22,7 +23,6 @@ from poselens.errors import AnnotationError, PoselensError, SkeletonError, Usage
 
 Picture = Literal["colour", "depth"]
 JOINTS = 20
-FRAME_LIMIT = 20_000
 NEAREST_MM, FARTHEST_MM = 1200.0, 3400.0
 _SKELETON, _DEPTH, _COLOUR = "_skeleton.mat", "_depth.mat", "_color.avi"
 
