@@ -95,7 +95,7 @@ def without_doubtful(
     joints: Float[np.ndarray, "*b c"], scores: Float[np.ndarray, "*b"], min_score: float
 ) -> Float[np.ndarray, "*b c"]:
     """Return float32 joints, NaN where the score is 0, below ``min_score``, or no number."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         kept = joints.astype(np.float32)
     # a comparison with NaN is false
     sure = (scores > 0) & (scores >= min_score) & np.isfinite(kept).all(axis=-1)

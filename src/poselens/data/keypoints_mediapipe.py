@@ -110,7 +110,8 @@ def _scaled(one: Seen, size: tuple[int, int], path: Path, min_score: float) -> S
             path, "coordinates are no shares of the picture", one.place,
             "give landmarks as MediaPipe returns them, or pixels as .npz",
         )  # fmt: skip
-    pixels = shares * np.array([size[1], size[0]], np.float32)
+    with np.errstate(over="ignore"):
+        pixels = shares * np.array([size[1], size[0]], np.float32)
     return Seen(one.frame, None, without_doubtful(pixels, one.joints[:, 3], min_score), one.place)
 
 
@@ -195,7 +196,7 @@ def _body(found: object, where: str, path: Path) -> NDArray[np.float32]:
 
 
 def _single(body: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return body.astype(np.float32)
 
 

@@ -258,9 +258,9 @@ def _skeleton(file: Any, path: Path) -> tuple[tuple[str, ...], tuple[tuple[str, 
         raise damaged(path, f"{len(skeletons)} skeletons, expected one", "metadata")
     names = [str(node["name"] if isinstance(node, dict) else node) for node in content["nodes"]]
     order = [_whole(node["id"], len(names)) for node in skeletons[0]["nodes"]]
+    if not 1 <= len(order) <= JOINT_LIMIT:
+        raise over_limit(path, len(order), JOINT_LIMIT, "joints", "metadata")
     joints = require_unique([names[place] for place in order], path, "metadata")
-    if not 1 <= len(joints) <= JOINT_LIMIT:
-        raise over_limit(path, len(joints), JOINT_LIMIT, "joints", "metadata")
     edges = _bones(skeletons[0].get("links", []), names, joints)
     # before 1.1 the middle of the first pixel was 0.5; here it is 0
     old = float(attributes.get("format_id", 1.0)) < _HALF_PIXEL_BEFORE

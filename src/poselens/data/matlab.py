@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poselens.data.arrays import RATIO_FLOOR, RATIO_LIMIT, Refuse, require_regular_file
+from poselens.errors import PoselensError
 
 FILE_LIMIT = 256 * 1024**2
 UNPACKED_LIMIT = 512 * 1024**2
@@ -63,24 +64,31 @@ def read_matlab(path: Path, wanted: Collection[str], refuse: Refuse) -> dict[str
         raise refuse("not a MATLAB version 5 file")
     budget = UNPACKED_LIMIT
     found: dict[str, NDArray[Any]] = {}
-    for element in _elements(memoryview(content)[_HEADER_BYTES:], order, refuse, padded=False):
-        kind, data = element
+    count = 0
+
+    def refuse_here(text: str) -> PoselensError:
+        fault = refuse(text)
+        fault.where = f"variable {count}"
+        return fault
+
+    for kind, data in _elements(memoryview(content)[_HEADER_BYTES:], order, refuse_here, False):
+        count += 1
         if kind == _COMPRESSED:
-            unpacked = _unpacked(data, budget, refuse)
+            unpacked = _unpacked(data, budget, refuse_here)
             budget -= len(unpacked)
-            kind, data = next(_elements(memoryview(unpacked), order, refuse, padded=False))
+            kind, data = next(_elements(memoryview(unpacked), order, refuse_here, False))
         if kind != _MATRIX:
             continue
-        name, array = _matrix(data, order, wanted, refuse)
+        name, array = _matrix(data, order, wanted, refuse_here)
         if array is not None:
             if name in found:
-                raise refuse(f"variable {name!r} is there twice")
+                raise refuse_here(f"variable {name!r} is there twice")
             found[name] = array
     return found
 
 
 def _elements(
-    rest: memoryview, order: str, refuse: Refuse, *, padded: bool = True
+    rest: memoryview, order: str, refuse: Refuse, padded: bool = True
 ) -> Iterator[_Element]:
     """Yield the elements that lie one after another; inside a matrix each begins at eight bytes."""
     while len(rest):
