@@ -81,10 +81,10 @@ class PickledDtype:
         """Set the byte order; everything else in the state has to be empty."""
         if not isinstance(state, tuple) or len(state) not in (8, 7, 6, 5):
             raise WrongArray("the type of an array has an unknown state")
-        order = as_bytes(state[1]).decode("latin1")
-        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        order = as_bytes(state[1])
+        if order not in (b"<", b">", b"|", b"=") or any(part is not None for part in state[2:5]):
             raise WrongArray("an array of records, expected numbers or text")
-        self.numpy = self.numpy.newbyteorder("<" if order == "=" else order)
+        self.numpy = self.numpy.newbyteorder(">" if order == b">" else "<")
 
 
 class PickledArray:
