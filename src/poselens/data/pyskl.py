@@ -130,6 +130,7 @@ def _write(
     reading: _Reading,
     report: ImportReport,
 ) -> None:
+    placed: dict[str, Path] = {}
     for clip in clips:
         entry, record = clip.entry, clip.record
         try:
@@ -144,8 +145,9 @@ def _write(
         splits = {name: part[record.id] for name, part in parts.items() if record.id in part}
         writer.add(record, splits, {entry.space: joints})
         if clip.video is not None and record.video is not None:
-            place_videos({record.video: clip.video}, writer.staging, reading.link)
+            placed[record.video] = clip.video
         report.imported += 1
+    place_videos(placed, writer.staging, reading.link)
 
 
 @dataclass(frozen=True, eq=False)
