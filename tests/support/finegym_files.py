@@ -40,7 +40,9 @@ def categories(count: int = 99) -> str:
             name = "salto backward tucked"
         if label == 16:
             name = NAMES[3]
-        text += f"Clabel: {label:3d}; set: {number:2d}; Glabel: {3 * label + 1:3d}; ({event}) {name}\n"
+        text += (
+            f"Clabel: {label:3d}; set: {number:2d}; Glabel: {3 * label + 1:3d}; ({event}) {name}\n"
+        )
     return text
 
 
@@ -59,7 +61,9 @@ def times(clips: Iterable[str], *, late: float = 0.5) -> dict[str, object]:
             "stages": 2,
             "timestamps": [[first + late, middle], [middle, last + late]],
         }
-    found["no_elements"] = {"E_000001_000002": {"event": 2, "timestamps": [[1, 2]], "segments": None}}
+    found["no_elements"] = {
+        "E_000001_000002": {"event": 2, "timestamps": [[1, 2]], "segments": None}
+    }
     return dict(found)
 
 
@@ -112,5 +116,3 @@ def importing(root: Path) -> tuple[list[object], str, str]:
     skeletons = write_skeletons(root / "gym_hrnet.pkl", [*train, *test])
     words = ["finegym", src, "--videos", root / "videos", "--skeletons", skeletons]
     return words, "finegym99", "both"
-
-

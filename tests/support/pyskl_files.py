@@ -19,7 +19,7 @@ def joints(number: int, *, frames: int = 20, people: int = 1, count: int = 17) -
     return points.astype(np.float16)
 
 
-def annotation(name: str, label: int, number: int, **change: object) -> dict[str, object]:
+def annotation(name: object, label: object, number: int, /, **change: object) -> dict[str, object]:
     """A clip of joints in pixels, as ``gym_hrnet.pkl`` and ``ntu60_hrnet.pkl`` have them.
 
     What ``change`` sets to None is left out.
@@ -60,8 +60,8 @@ def write_pickle(path: Path, content: object, protocol: int = 4) -> Path:
 def write_clip(path: Path, *, frames: int = 20, size: tuple[int, int] = (36, 64)) -> Path:
     """Write a tiny video of ``size`` (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw = np.random.default_rng(frames)
-    pictures = draw.integers(0, 255, (frames, *size, 3), dtype=np.uint8)
+    pictures = np.full((frames, *size, 3), 90, np.uint8)
+    pictures[:, :8] = np.linspace(0, 250, frames, dtype=np.uint8)[:, None, None, None]
     write_video(path, pictures, fps=25, gop=6)
     return path
 

@@ -20,7 +20,7 @@ from poselens.data.finegym_clips import (
     title,
     with_videos,
 )
-from poselens.data.finegym_lists import gym_id
+from poselens.data.finegym_lists import GymId, gym_id
 from poselens.data.found_videos import FoundVideos
 from poselens.data.importing import (
     ImportReport,
@@ -101,10 +101,9 @@ def import_finegym(
     report = ImportReport()
     with _entries(skeletons, lists, report) as entries:
         clips = [
-            GymClip(clip, ClipRecord(clip.text, label=label, source=clip.video, event=clip.event),
-                    entries.get(clip.text))
+            GymClip(clip, _record(clip, label, entries.get(clip.text)), entries.get(clip.text))
             for clip, label in lists.clips()
-        ]  # fmt: skip
+        ]
         if videos is not None:
             clips = with_videos(clips, lists.times, FoundVideos(videos, report), report)
         clips = [clip for clip in clips if clip.video is not None or clip.entry is not None]
@@ -155,6 +154,18 @@ def _entries(
             "of them of listed clips": len(found),
         }
         yield found
+
+
+def _record(clip: GymId, label: int, entry: PoseAnnotation | None) -> ClipRecord:
+    height, width = (entry.size if entry else None) or (None, None)
+    return ClipRecord(
+        id=clip.text,
+        label=label,
+        source=clip.video,
+        event=clip.event,
+        width=width,
+        height=height,
+    )
 
 
 def _joints(clip: GymClip, path: Path) -> dict[Space, NDArray[np.float32]]:

@@ -232,11 +232,8 @@ def _agreeing(
     report: ImportReport,
 ) -> GymClip:
     """Bring a skeleton onto its video, or leave it out where it is of something else."""
-    if clip.entry is None:
+    if clip.entry is None or clip.video is None:
         return clip
-    if clip.video is None:
-        height, width = clip.entry.size or (None, None)
-        return replace(clip, record=replace(clip.record, width=width, height=height))
     video = seen[clip.video]
     assert isinstance(video, Seen)
     try:

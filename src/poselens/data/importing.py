@@ -117,7 +117,9 @@ def require_clips(count: int, src: Path, report: ImportReport) -> None:
     if report.skipped:
         first = report.skipped[0]
         reason = f"; {len(report.skipped)} skipped, the first: {first.file}: {first.message}"
-    raise AnnotationError("DATA-012", f"nothing to import{reason}", file=src)
+    raise AnnotationError(
+        "DATA-012", f"nothing to import{reason}", file=src, mend="check the source folder"
+    )
 
 
 def require_same_length(video: int, skeleton: int) -> None:

@@ -29,7 +29,7 @@ from poselens.data.store import check_positions
 from poselens.data.table import RareColumn, id_fault
 from poselens.data.writer import FolderWriter
 from poselens.errors import AnnotationError, PoselensError, SkeletonError, UsageError
-from poselens.pose.layouts import LAYOUTS, get_layout
+from poselens.pose.layouts import LAYOUTS, get_layout, require_joint_count
 from poselens.types import Space
 
 SHAPE_TOLERANCE = 0.02
@@ -238,7 +238,7 @@ def _skeletons(
                 file=src, where="annotations",
                 mend=f"--layout {' or '.join(fitting)}" if fitting else "declare a layout",
             )  # fmt: skip
-        get_layout(name)
+        require_joint_count(joints, get_layout(name), file=str(src))
         found[space] = SkeletonInfo(layout=name, dimensions=2 if space == "pixels" else 3)
     return found
 

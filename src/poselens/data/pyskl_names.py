@@ -96,6 +96,7 @@ def named_splits(
     part, ``val`` is the test part here.
     """
     found: dict[str, dict[Part, str]] = {}
+    groups: dict[str, Column | Literal["id"]] = {}
     others: list[str] = []
     for name in splits:
         match = _SPLIT.fullmatch(name.lower())
@@ -103,24 +104,22 @@ def named_splits(
             others.append(name)
             continue
         prefix = "-".join(part for part in (match["prefix"] or "", match["number"]) if part)
+        protocol = _protocol(prefix, naming)
         part: Part = "train" if match["part"] == "train" else "val"
-        found.setdefault(prefix, {})["test" if match["part"] == "test" else part] = name
+        part = "test" if match["part"] == "test" else part
+        if part in found.setdefault(protocol, {}):
+            others.append(name)
+            continue
+        found[protocol][part] = name
+        groups[protocol] = _NTU_GROUPS.get(prefix, "id") if naming.kind == "ntu" else "id"
     for parts in found.values():
         if "test" not in parts and "val" in parts:
             parts["test"] = parts.pop("val")
-    named = [
-        NamedSplit(
-            _protocol(prefix, naming),
-            parts,
-            _NTU_GROUPS.get(prefix, "id") if naming.kind == "ntu" else "id",
-        )
-        for prefix, parts in found.items()
-    ]
-    return named, others
+    return [NamedSplit(name, parts, groups[name]) for name, parts in found.items()], others
 
 
 def _protocol(prefix: str, naming: Naming) -> str:
-    clean = re.sub(r"[^a-z0-9]+", "-", prefix).strip("-")
+    clean = re.sub(r"[^a-z0-9]+", "-", prefix[:60]).strip("-")
     if naming.kind == "other":
         return clean or GIVEN
     return "-".join(part for part in (naming.prefix, clean) if part)

@@ -53,7 +53,9 @@ def protocols_of(
     if not file.splits:
         return _drawn(records, naming, classes, report)
     named, others = named_splits(file.splits, naming)
-    report.notes += [f"split {name[:60]!r} is no train, val or test part" for name in others]
+    report.notes += [
+        f"split {name[:60]!r} is no train, val or test part of its own" for name in others
+    ]
     known = {record.id for record in records} | file.unusable.keys()
     infos: dict[str, ProtocolInfo] = {}
     found: dict[str, dict[str, Part]] = {}
