@@ -220,9 +220,9 @@ def test_what_is_refused(source, tmp_path):
     train.write_text(f"\n{name} 99\n")
     assert "line 2: label 99, expected 0 to 98" in refusal(src, tmp_path, videos=videos)
     train.write_bytes(b"\xff\xfe")
-    assert "not UTF-8 text (byte 0)" in refusal(src, tmp_path, videos=videos)
+    assert "byte 0: not UTF-8 text" in refusal(src, tmp_path, videos=videos)
     train.unlink()
-    assert "gym99_train_element_v1.0.txt: the file is missing" in refusal(
+    assert "gym99_train_element_v1.0.txt:byte 0: the file is missing" in refusal(
         src, tmp_path, videos=videos
     )
     train.write_text(whole)

@@ -105,8 +105,8 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _text(path: Path) -> str:
-    def refuse(message: str, mend: str) -> AnnotationError:
-        return AnnotationError("DATA-035", message, file=path, mend=mend)
+    def refuse(message: str, mend: str, byte: int = 0) -> AnnotationError:
+        return AnnotationError("DATA-035", message, file=path, where=f"byte {byte}", mend=mend)
 
     try:
         if path.stat().st_size > LIST_LIMIT:
@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        raise refuse(f"not UTF-8 text (byte {fault.start})", "download it again") from fault
+        raise refuse("not UTF-8 text", "download it again", fault.start) from fault
 
 
 def read_list(path: Path, classes: int) -> dict[str, int]:

@@ -63,7 +63,7 @@ def open_pickle(path: Path) -> Iterator[object]:
     """
 
     def refuse(text: str) -> AnnotationError:
-        return AnnotationError("PKL-001", text, file=path, mend=MEND_AGAIN)
+        return AnnotationError("PKL-001", text, file=path, where="byte 0", mend=MEND_AGAIN)
 
     try:
         size = require_regular_file(path, refuse)
