@@ -92,6 +92,7 @@ def test_ntu_is_known_by_its_names(tmp_path):
     folder = open_folder(tmp_path / "out")
     info = folder.info
     assert set(info.protocols) == {"ntu60-xsub", "ntu60-xview"}
+    assert info.classes[1] == "eat-meal"
     assert len(info.classes) == 60
     assert info.skeletons["metres"].layout == "ntu-25"
     record = folder.record(0)

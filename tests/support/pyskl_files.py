@@ -1,9 +1,11 @@
 """Annotation pickles as PYSKL and MMAction2 publish them."""
 
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
+from published_files import moving_pictures
 
 from poselens.data.video import write_video
 
@@ -58,11 +60,10 @@ def write_pickle(path: Path, content: object, protocol: int = 4) -> Path:
 
 
 def write_clip(path: Path, *, frames: int = 20, size: tuple[int, int] = (36, 64)) -> Path:
-    """Write a tiny video of ``size`` (height, width)."""
+    """Write a tiny video of ``size`` (height, width), unlike that of any other name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = np.full((frames, *size, 3), 90, np.uint8)
-    pictures[:, :8] = np.linspace(0, 250, frames, dtype=np.uint8)[:, None, None, None]
-    write_video(path, pictures, fps=25, gop=6)
+    seed = zlib.crc32(path.name.encode())
+    write_video(path, moving_pictures(seed, frames, size), fps=25, gop=6)
     return path
 
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 MAX_BAD = 0.01
 """Largest share of damaged clips that still counts as a clean import."""
 
-NO_CLIP = ("DATA-012", "DATA-021", "PKL-008")
-"""Codes of files never meant as clips, of classes without files, and of clips that lost a half."""
+NO_CLIP = ("DATA-012", "DATA-021", "DATA-030", "PKL-008")
+"""Codes of what was never meant as a clip or is listed as unusable, or lost its video or joints."""
+
+PROGRESS = "told"
+"""The keyword of importers that say how far they are."""
 
 
 class Format(StrEnum):
@@ -31,6 +34,9 @@ class Format(StrEnum):
     CSV = "csv"
     PYSKL = "pyskl"
     FINEGYM = "finegym"
+    NTU60 = "ntu60"
+    NTU120 = "ntu120"
+    CTR_GCN = "ctr-gcn"
 
 
 class Subset(StrEnum):
@@ -66,6 +72,15 @@ def import_(
         Linked | None, typer.Option(help="Whether videos are copied (default) or linked.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
+    missing: Annotated[
+        Path | None, typer.Option(help="List of recordings to leave out, instead of NTU's own.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="Folder with the names of an archive's clips.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Reading processes; one per core by default.")
+    ] = None,
     layout: Annotated[
         str | None, typer.Option(help="Joint layout, where the number of joints does not say it.")
     ] = None,
@@ -91,6 +106,9 @@ def import_(
         "videos": videos,
         "link": None if link is None else link.value,
         "seed": seed,
+        "missing": missing,
+        "names": names,
+        "workers": workers,
         "layout": layout,
         "classes": classes,
         "min_score": min_score,
@@ -118,7 +136,9 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         bandai2,
         class_folders,
         csv_clips,
+        ctr_gcn,
         finegym,
+        ntu,
         nw_ucla,
         pyskl,
         utd_mhad,
@@ -130,6 +150,9 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         Format.BANDAI2: bandai2.import_bandai2,
         Format.FOLDER: class_folders.import_class_folders,
         Format.CSV: csv_clips.import_csv,
+        Format.NTU60: ntu.import_ntu60,
+        Format.NTU120: ntu.import_ntu120,
+        Format.CTR_GCN: ctr_gcn.import_ctr_gcn,
         Format.PYSKL: pyskl.import_pyskl,
         Format.FINEGYM: finegym.import_finegym,
     }
@@ -137,7 +160,8 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
 
 def _call(kind: Format, src: Path, out: Path, options: dict[str, Any]) -> "ImportReport":
     importer = importers()[kind]
-    taken = [name for name in inspect.signature(importer).parameters if name not in ("src", "out")]
+    words = inspect.signature(importer).parameters
+    taken = [name for name in words if name not in ("src", "out", PROGRESS)]
     for name in options:
         if name not in taken:
             flags = ", ".join(f"--{known.replace('_', '-')}" for known in taken)
@@ -146,7 +170,12 @@ def _call(kind: Format, src: Path, out: Path, options: dict[str, Any]) -> "Impor
                 f"{kind.value} has no use for --{name.replace('_', '-')}",
                 mend=f"leave it out; {kind.value} takes {flags or 'no options'}",
             )
-    return importer(src, out, **options)
+    if PROGRESS not in words:
+        return importer(src, out, **options)
+    from poselens.cli.progress import counted
+
+    with counted("importing clips") as told:
+        return importer(src, out, **options, **{PROGRESS: told})
 
 
 def _unreadable(report: "ImportReport") -> int:

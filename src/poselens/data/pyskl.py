@@ -21,6 +21,7 @@ from poselens.data.importing import (
     video_roots,
 )
 from poselens.data.info import ClipRecord, DatasetInfo, Part, SkeletonInfo
+from poselens.data.ntu_protocols import ACTIONS
 from poselens.data.pickles import open_pickle
 from poselens.data.pyskl_file import AnnotationFile, PoseAnnotation, read_annotations
 from poselens.data.pyskl_names import Naming, recognise, record_of
@@ -29,7 +30,8 @@ from poselens.data.store import check_positions
 from poselens.data.table import RareColumn, id_fault
 from poselens.data.writer import FolderWriter
 from poselens.errors import AnnotationError, PoselensError, SkeletonError, UsageError
-from poselens.pose.layouts import LAYOUTS, get_layout, require_joint_count
+from poselens.pose.declared import declaration, find_layout
+from poselens.pose.layouts import known_layouts, require_joint_count
 from poselens.types import Space
 
 SHAPE_TOLERANCE = 0.02
@@ -68,12 +70,13 @@ def import_pyskl(
         out: Folder to make.
         videos: Folder of the videos.
         link: How videos come into the data set.
-        layout: Joint layout, where it is not the usual one for the number of joints.
+        layout: Joint layout, or file that declares one, where it is not the usual one for the
+            number of joints.
         classes: File of class names, one a line, or FineGym's categories.
         min_score: Least confidence of a joint that counts as seen, in its own unit.
 
     Raises:
-        UsageError: ``DATA-001``, ``DATA-020``; ``CFG-003`` an unknown layout, ``PKL-011`` a
+        UsageError: ``DATA-001``, ``DATA-020``; as ``find_layout``; ``PKL-011`` a
             ``min_score`` that is no number from 0.
         AnnotationError: ``PKL-001`` to ``PKL-007``, ``PKL-010``, ``PKL-012``, ``DATA-006``,
             ``DATA-007``, ``DATA-012``, ``DATA-035``.
@@ -96,10 +99,13 @@ def import_pyskl(
         records = [clip.record for clip in clips]
         protocols, parts = protocols_of(file, records, naming, len(names), src, report)
         origins = {clip.record.video or "": clip.video for clip in clips if clip.video}
+        skeletons = _skeletons(usable, layout, src)
+        layouts = {used.layout: declaration(used.layout) for used in skeletons.values()}
         info = DatasetInfo(
             name=src.stem or "skeletons",
             classes=names,
-            skeletons=_skeletons(usable, layout, src),
+            skeletons=skeletons,
+            layouts={name: content for name, content in layouts.items() if content},
             protocols=protocols,
             # no element of FineGym, and no action of NTU RGB+D, names a side
             mirror="none" if naming.kind == "other" else "same",
@@ -186,7 +192,7 @@ def _usable(
 def class_names(
     path: Path | None, naming: Naming, annotations: Sequence[PoseAnnotation], src: Path
 ) -> list[str]:
-    """Return the names of the classes, from a file or numbered.
+    """Return the names of the classes: from a file, NTU's own, or numbers.
 
     Raises:
         AnnotationError: ``DATA-006`` when the file names fewer classes than there are labels,
@@ -200,6 +206,8 @@ def class_names(
                 "DATA-006", f"label {largest.label}, expected fewer than 100000 classes", file=src,
                 where=largest.place, mend="give class indices",
             )  # fmt: skip
+        if naming.kind == "ntu":
+            return list(ACTIONS[:count])
         return [f"class {label}" for label in range(count)]
     lines = read_lines(path)
     if lines and lines[0][1].startswith("Clabel:"):
@@ -231,15 +239,18 @@ def _skeletons(
         joints = count[0][0]
         name = layout or _USUAL.get((space, joints))
         if name is None:
-            fitting = [known for known, other in LAYOUTS.items() if len(other) == joints]
+            fitting = [known for known, other in known_layouts().items() if len(other) == joints]
             raise SkeletonError(
                 "SKEL-006",
                 f"found {joints} joints in {space}, which may be of several layouts or none",
                 file=src, where="annotations",
                 mend=f"--layout {' or '.join(fitting)}" if fitting else "declare a layout",
             )  # fmt: skip
-        require_joint_count(joints, get_layout(name), file=str(src))
-        found[space] = SkeletonInfo(layout=name, dimensions=2 if space == "pixels" else 3)
+        known_layout = find_layout(name)
+        require_joint_count(joints, known_layout, file=str(src))
+        found[space] = SkeletonInfo(
+            layout=known_layout.name, dimensions=2 if space == "pixels" else 3
+        )
     return found
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from poselens.data.finegym_lists import GymId, gym_id
+from poselens.data.finegym_lists import gym_id
 from poselens.data.info import ClipRecord, Column, Part
+from poselens.data.ntu_protocols import NTU60, NTU120, read_name
 from poselens.data.pyskl_file import PoseAnnotation
 from poselens.errors import AnnotationError
 
 GIVEN, RANDOM = "given", "random"
-_NTU = re.compile(r"S([0-9]{3})C([0-9]{3})P([0-9]{3})R([0-9]{3})A([0-9]{3})(?:_rgb)?")
 _SPLIT = re.compile(r"(?:(?P<prefix>.+?)[_-]?)?(?P<part>train|val|test)(?P<number>[0-9]*)")
 _NTU_GROUPS: Mapping[str, Column] = {"xsub": "subject", "xview": "view", "xset": "session"}
 
@@ -53,16 +53,14 @@ class NamedSplit:
 
 def recognise(annotations: Sequence[PoseAnnotation]) -> Naming:
     """Find out whose names these are: all of them have to be of one kind, with fitting labels."""
-    ntu = [_NTU.fullmatch(entry.id) for entry in annotations]
-    if all(
-        match is not None and int(match[5]) == entry.label + 1
-        for match, entry in zip(ntu, annotations, strict=True)
-    ):
-        large = any(
-            match is not None and (int(match[1]) > 17 or int(match[5]) > 60) for match in ntu
-        )
-        classes = 120 if large else 60
-        return Naming("ntu", f"ntu{classes}", classes)
+    for ntu in (NTU60, NTU120):
+        names = [read_name(entry.id, ntu) for entry in annotations]
+        if all(
+            name is not None and name.label == entry.label
+            for name, entry in zip(names, annotations, strict=True)
+        ):
+            classes = len(ntu.classes)
+            return Naming("ntu", f"ntu{classes}", classes)
     if all(gym_id(entry.id) is not None for entry in annotations):
         classes = 99 if max(entry.label for entry in annotations) < 99 else 288
         return Naming("gym", f"finegym{classes}", classes)
@@ -71,15 +69,10 @@ def recognise(annotations: Sequence[PoseAnnotation]) -> Naming:
 
 def record_of(entry: PoseAnnotation, naming: Naming) -> ClipRecord:
     """Return the row of a clip, with what its name tells."""
-    ntu = _NTU.fullmatch(entry.id) if naming.kind == "ntu" else None
-    gym: GymId | None = gym_id(entry.id) if naming.kind == "gym" else None
-    if ntu is not None:
-        setup, camera, subject, _, _ = (str(int(number)) for number in ntu.groups())
-        return ClipRecord(
-            id=entry.id, label=entry.label, subject=subject, view=camera, session=setup,
-            # three cameras film one performance
-            source=entry.id[:4] + entry.id[8:20],
-        )  # fmt: skip
+    name = read_name(entry.id, NTU120) if naming.kind == "ntu" else None
+    if name is not None:
+        return name.record(video=None, width=None, height=None)
+    gym = gym_id(entry.id) if naming.kind == "gym" else None
     if gym is not None:
         return ClipRecord(id=entry.id, label=entry.label, source=gym.video, event=gym.event)
     return ClipRecord(id=entry.id, label=entry.label, source=entry.id)

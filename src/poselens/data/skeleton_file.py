@@ -16,6 +16,8 @@ from poselens.data.disk import write_replacing
 from poselens.data.info import SkeletonInfo, cannot_read
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError
+from poselens.pose.convert import convert
+from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.types import Skeleton, Space
 
@@ -26,7 +28,9 @@ SPACES: tuple[Space, ...] = get_args(Space)
 _MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, coordinates)"
 
 
-def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skeleton]:
+def read_skeleton(
+    path: Path, layout: str | None = None, to_layout: str | None = None
+) -> Mapping[Space, Skeleton]:
     """Read the joints of one clip.
 
     ======  ==============================================================================
@@ -43,7 +47,9 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
 
     Args:
         path: The file.
-        layout: Joint layout, where the file does not name it.
+        layout: Joint layout, where the file does not name it: a name, or a YAML file.
+        to_layout: Layout the joints are brought to; those that the file's joints do not give are
+            NaN (``poselens.pose.convert.convertible`` names them).
 
     Raises:
         SkeletonError: ``SKEL-001`` missing, ``SKEL-002`` unreadable or of another format,
@@ -51,10 +57,14 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
             ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout,
             an unknown one, or two, ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in
             any frame.
-        UsageError: ``CFG-003`` when ``layout`` is unknown.
+        UsageError: ``CFG-003`` when ``layout`` is unknown, or as
+            ``poselens.pose.declared.find_layout``; ``CFG-045`` when the joints do not become
+            ``to_layout``.
         EnvironmentFault: ``ENV-004`` not readable.
     """
     refuse = _refusing(path)
+    if layout is not None:
+        layout = find_layout(layout).name
     try:
         _check_file(path, refuse)
         arrays, written_layout = _read(path, layout, refuse)
@@ -70,7 +80,12 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
         raise SkeletonError(
             "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
         )
-    return skeletons
+    if to_layout is None:
+        return skeletons
+    return {
+        space: Skeleton(convert(each.positions, name, to_layout).positions, to_layout, space)
+        for space, each in skeletons.items()
+    }
 
 
 def _refusing(path: Path) -> Refuse:
