@@ -335,3 +335,49 @@ def test_damaged_times(tmp_path):
     tally = survive(read, good, tmp_path / "times.json", text=True, sound=sound)
     assert tally.refused
     assert tally.accepted
+
+
+PUBLISHED_LINES = """\
+aEZbP-Yephw_E_004976_005078_A_0070_0070 16
+aN3PC4tJokk_E_000088_000095_A_0000_0007 4
+fH-VYYl9elA_E_003830_003878_A_0014_0018 32
+f-1FbFegbuQ_E_000504_000512_A_0000_0008 10
+rrrgsW--AE8_E_030228_030306_A_0075_0078 26
+gYyLkUbGuUU_E_001221_001228_A_0000_0007 29
+gYyLkUbGuUU_E_001220_001228_A_0001_0008 29
+uDZVn-K4GE4_E_002615_002719_A_0096_0097 87
+"""
+PUBLISHED_CATEGORIES = """\
+Clabel:   0; set:  1; Glabel:   1; (VT) round-off, flic-flac with 0.5 turn on, stretched salto off
+Clabel:   1; set: 21; Glabel: 104; (FX) stag jump      \n\
+Clabel:   2; set: 33; Glabel: 290; (BB) salto backward tucked
+Clabel:   3; set: 35; Glabel: 359; (BB) salto backward tucked
+Clabel:   4; set: 42; Glabel: 462; (UB) (swing backward or front support) salto forward straddled
+Clabel:   5; set: 43; Glabel: 471; (UB) transition flight from high bar to low bar
+Clabel:   6; set: 43; Glabel: 472; (UB) transition flight from high bar to low bar
+"""
+
+
+def test_lines_as_published(tmp_path):
+    """Ids with - and _ in every place, elements of no whole second, names that are there twice."""
+    (tmp_path / "list.txt").write_text(PUBLISHED_LINES)
+    labels = read_list(tmp_path / "list.txt", 99)
+    assert list(labels.values()) == [16, 4, 32, 10, 26, 29, 29, 87]
+    name = gym_id("aEZbP-Yephw_E_004976_005078_A_0070_0070")
+    assert (name.video, name.event_s, name.element_s) == ("aEZbP-Yephw", (4976, 5078), (70, 70))
+    assert span_s(name, "event", None) == (70.0, 71.0, False)
+    assert span_s(name, "video", None) == (5046.0, 5048.0, False)
+    (tmp_path / "gym99_categories.txt").write_text(PUBLISHED_CATEGORIES)
+    (tmp_path / "set_categories.txt").write_text("set: 33; BB_flight_salto\nset: 43; UB_flight\n")
+    found = read_categories(tmp_path / "gym99_categories.txt", tmp_path / "set_categories.txt")
+    assert [category.name for category in found[1:]] == [
+        "(FX) stag jump",
+        "(BB) salto backward tucked [BB_flight_salto]",
+        "(BB) salto backward tucked [set 35]",
+        "(UB) (swing backward or front support) salto forward straddled",
+        "(UB) transition flight from high bar to low bar [UB_flight] 471",
+        "(UB) transition flight from high bar to low bar [UB_flight] 472",
+    ]
+    assert {category.event for category in found} == {
+        "vault", "floor exercise", "balance beam", "uneven bars",
+    }  # fmt: skip
