@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ctr_gcn_npz_files
+import finegym_files
 import ntu_files
 import published_files
+import pyskl_files
 import pytest
 from drawn import SMALL_RGB, SMALL_SKELETON
 
@@ -21,6 +23,8 @@ SOURCES: dict[str, Callable[[Path], tuple[list[object], str, str]]] = {
     "csv": published_files.importing_csv,
     "ntu60": ntu_files.importing,
     "ctr-gcn": ctr_gcn_npz_files.importing,
+    "pyskl": pyskl_files.importing,
+    "finegym": finegym_files.importing,
 }
 
 

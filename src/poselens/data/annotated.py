@@ -27,7 +27,7 @@ from poselens.data.info import (
     SkeletonInfo,
 )
 from poselens.data.splits import at_random, carve
-from poselens.data.table import DECIMAL, RARE_COLUMNS
+from poselens.data.table import DECIMAL, RARE_COLUMNS, RareColumn
 from poselens.data.writer import FolderWriter
 from poselens.errors import PoselensError
 from poselens.pose.declared import declaration
@@ -95,8 +95,7 @@ def write_annotated(
 
     Raises:
         UsageError: ``DATA-014`` too few groups for a random split.
-        AnnotationError: ``DATA-012`` when nothing is left to import, else as ``FolderWriter``.
-        EnvironmentFault: ``ENV-001`` to ``ENV-003``.
+        AnnotationError, EnvironmentFault: ``DATA-012`` nothing to import; as ``FolderWriter``.
     """
     clips = _probed(clips, src, report)
     require_clips(len(clips), src, report)
@@ -116,8 +115,7 @@ def write_annotated(
         source=source,
         video_roots=video_roots(link, origins),
     )
-    columns = [name for name in RARE_COLUMNS if any(getattr(c.record, name) for c in clips)]
-    with FolderWriter(out, info, columns=columns) as writer:
+    with FolderWriter(out, info, columns=_rare_columns(clips)) as writer:
         for clip, part in zip(clips, parts, strict=True):
             record = replace(clip.record, label=classes.index(clip.label))
             joints = {space: skeleton.positions for space, skeleton in clip.joints.items()}
@@ -126,6 +124,10 @@ def write_annotated(
         report.imported = len(clips)
         report.write(writer.staging)
     return report
+
+
+def _rare_columns(clips: Sequence[AnnotatedClip]) -> list[RareColumn]:
+    return [name for name in RARE_COLUMNS if any(getattr(each.record, name) for each in clips)]
 
 
 def _probed(clips: Sequence[AnnotatedClip], src: Path, report: ImportReport) -> list[AnnotatedClip]:

@@ -77,7 +77,7 @@ def import_keypoints(
         out: Folder to make.
         videos: Folder of the videos.
         tool: The tool that wrote the files; None to tell by content.
-        layout: Joint layout, where the file and its tool do not say it: a name, or a YAML file.
+        layout: Joint layout where the files do not say it: a name, or a YAML file.
         size: WIDTHxHEIGHT of the pictures, for MediaPipe without videos.
         min_score: Joints of a lower score are missing.
         link: How videos come into the folder.
@@ -101,7 +101,6 @@ def import_keypoints(
     else:
         wanted = _in_folders(src, videos, report)
     clips = _read(wanted, job, layout, src, report)
-    _require_one_layout(clips, src)
     return write_annotated(
         clips, src, out,
         source=f"key points in {src.resolve().name}", report=report, link=link, seed=seed,
@@ -293,7 +292,9 @@ def _read(
             f"{slots} files list people without saying who is who: their rows are slots, in the "
             "order of the file, and not people"
         )
-    return [clips[place] for place in sorted(clips)]
+    found = [clips[place] for place in sorted(clips)]
+    _require_one_layout(found, src)
+    return found
 
 
 def _probe(wanted: Sequence[_Wanted]) -> dict[Path, "VideoInfo | PoselensError"]:

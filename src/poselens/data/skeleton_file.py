@@ -86,11 +86,15 @@ def read_skeleton(
         raise cannot_read(fault, path) from fault
     name = _agree(layout, written_layout, path)
     skeletons = {space: _skeleton(array, name, space, path) for space, array in arrays.items()}
+    _require_one_length(skeletons, path)
+    return _brought_to(to_layout, skeletons)
+
+
+def _require_one_length(skeletons: Mapping[Space, Skeleton], path: Path) -> None:
     if len({skeleton.positions.shape[:2] for skeleton in skeletons.values()}) != 1:
         raise SkeletonError(
             "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
         )
-    return _brought_to(to_layout, skeletons)
 
 
 def _brought_to(
