@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import boris_files
 import ctr_gcn_npz_files
+import elan_files
 import finegym_files
+import keypoint_files
 import ntu_files
 import published_files
 import pyskl_files
 import pytest
+import utd_mat_files
 from drawn import SMALL_RGB, SMALL_SKELETON
 
 from poselens.data.folder import open_folder
@@ -25,6 +29,10 @@ SOURCES: dict[str, Callable[[Path], tuple[list[object], str, str]]] = {
     "ctr-gcn": ctr_gcn_npz_files.importing,
     "pyskl": pyskl_files.importing,
     "finegym": finegym_files.importing,
+    "boris": boris_files.importing,
+    "elan": elan_files.importing,
+    "utd-mhad-published": utd_mat_files.importing,
+    **keypoint_files.IMPORTING,
 }
 
 
