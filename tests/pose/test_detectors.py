@@ -25,14 +25,19 @@ def test_boxes_are_scaled_back_and_only_people_are_kept(tmp_path):
 
 def test_boxes_are_cut_to_the_frame_and_unsure_ones_left_out(tmp_path):
     boxes = [(-10, 20, 400, 310, 0.8), (1, 1, 40, 40, 0.39), (50, 250, 90, 300, 0.9)]
-    found = open_detector(onnx_files.detector(tmp_path / "rtmdet.onnx", boxes, [0, 0, 0])).detect(FRAME)
+    found = open_detector(onnx_files.detector(tmp_path / "rtmdet.onnx", boxes, [0, 0, 0])).detect(
+        FRAME
+    )
     np.testing.assert_allclose(found, [(0, 40, 640, 480, 0.8)], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("rtmdet_nano.onnx", [(50 - 103.53) / 57.375, (100 - 116.28) / 57.12, (200 - 123.675) / 58.395]),
+        (
+            "rtmdet_nano.onnx",
+            [(50 - 103.53) / 57.375, (100 - 116.28) / 57.12, (200 - 123.675) / 58.395],
+        ),
         ("yolox_tiny.onnx", [50, 100, 200]),
     ],
 )
@@ -43,7 +48,7 @@ def test_each_kind_has_its_input(tmp_path, name, expected):
     assert picture[0, 0].tolist() == [200, 100, 50]
     pixels = picture[..., ::-1].astype(np.float32)
     seen = []
-    opened._network._session.run, original = None, opened._network._session.run  # noqa: SLF001
+    opened._network._session.run, original = None, opened._network._session.run
     opened._network._session.run = lambda names, given: seen.append(given) or original(names, given)
     opened.detect(FRAME)
     (given,) = seen
@@ -83,7 +88,9 @@ def test_boxes_that_overlap_leave_the_surest():
 
 
 def test_files_that_are_no_detector(tmp_path):
-    with pytest.raises(CheckpointError, match="its outputs are copy, expected dets and labels") as caught:
+    with pytest.raises(
+        CheckpointError, match="its outputs are copy, expected dets and labels"
+    ) as caught:
         open_detector(onnx_files.other(tmp_path / "yolox.onnx"))
     assert caught.value.code == "POSE-007"
     file = onnx_files.cells(tmp_path / "short.onnx", np.zeros((10, 7)))

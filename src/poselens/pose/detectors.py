@@ -75,7 +75,8 @@ class OnnxDetector:
         dets, labels = self._network.run(batch, ("dets", "labels"))
         if dets.ndim != 3 or dets.shape[2] != 5 or labels.shape != dets.shape[:2]:
             raise not_this_network(
-                self._network.file, f"dets {dets.shape} and labels {labels.shape}, expected (1, n, 5)"
+                self._network.file,
+                f"dets {dets.shape} and labels {labels.shape}, expected (1, n, 5)",
             )
         return dets[0][labels[0] == _PERSON]
 
@@ -123,7 +124,8 @@ def open_detector(
     outputs = set(network.outputs)
     if not ({"dets", "labels"} <= outputs or outputs == {"output"}):
         raise not_this_network(
-            file, f"its outputs are {', '.join(network.outputs)}, expected dets and labels, or output"
+            file,
+            f"its outputs are {', '.join(network.outputs)}, expected dets and labels, or output",
         )
     if outputs == {"output"}:
         kind = "yolox"

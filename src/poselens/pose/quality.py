@@ -45,7 +45,9 @@ def quality_of(pose: Pose) -> Quality:
     low = np.where(known[..., None], positions, np.inf).min(axis=2)
     high = np.where(known[..., None], positions, -np.inf).max(axis=2)
     there = known.any(axis=-1)
-    diagonal = np.where(there, np.linalg.norm(np.where(there[..., None], high - low, 0), axis=-1), 0)
+    diagonal = np.where(
+        there, np.linalg.norm(np.where(there[..., None], high - low, 0), axis=-1), 0
+    )
     sizes = diagonal.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     relative = (shaken / np.maximum(sizes, 1.0)[:, None, None])[np.isfinite(shaken)]
     return Quality(

@@ -33,7 +33,9 @@ def square_size(poses: Float[np.ndarray, "n v c"]) -> Float[np.ndarray, " n"]:
     known = np.isfinite(poses).all(axis=-1, keepdims=True)
     low = np.where(known, poses, np.inf).min(axis=1)
     high = np.where(known, poses, -np.inf).max(axis=1)
-    return np.where(known.any(axis=(1, 2)), np.square(np.maximum(high - low, 0)).sum(axis=-1), 0) / 4
+    return (
+        np.where(known.any(axis=(1, 2)), np.square(np.maximum(high - low, 0)).sum(axis=-1), 0) / 4
+    )
 
 
 def oks(
@@ -60,7 +62,9 @@ def oks(
     apart = np.square(np.nan_to_num(first[:, None] - second[None])).sum(axis=-1)
     spread = np.maximum(size, 1e-6)[:, None, None] * np.square(2 * sigmas)
     alike = np.where(both, np.exp(-apart / (2 * spread)), 0.0).sum(axis=-1)
-    known_first, known_second = (np.isfinite(one).all(axis=-1).sum(axis=1) for one in (first, second))
+    known_first, known_second = (
+        np.isfinite(one).all(axis=-1).sum(axis=1) for one in (first, second)
+    )
     fewer = np.minimum(known_first[:, None], known_second[None])
     return np.asarray(alike / np.maximum(fewer, 1))
 
@@ -74,13 +78,18 @@ def overlap(
     """
     both = _both_known(first, second)[..., None]
     low, high = [], []
-    for poses in (np.broadcast_to(first[:, None], (*both.shape[:3], first.shape[-1])), second[None]):
+    for poses in (
+        np.broadcast_to(first[:, None], (*both.shape[:3], first.shape[-1])),
+        second[None],
+    ):
         low.append(np.where(both, poses, np.inf).min(axis=2))
         high.append(np.where(both, poses, -np.inf).max(axis=2))
     # a pixel more on every side: a person of one known joint has a box as well
     edges = [(np.maximum(*low), np.minimum(*high)), (low[0], high[0]), (low[1], high[1])]
     with np.errstate(invalid="ignore"):
-        shared, one, other = (np.maximum(top - bottom + 1e-3, 0).prod(axis=-1) for bottom, top in edges)
+        shared, one, other = (
+            np.maximum(top - bottom + 1e-3, 0).prod(axis=-1) for bottom, top in edges
+        )
         found = shared / (one + other - shared)
     return np.where(both.any(axis=(2, 3)), found, 0.0)
 

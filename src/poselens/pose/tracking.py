@@ -215,7 +215,9 @@ def gather(
         least: Frames in which a person must be.
     """
     names, counts = np.unique(np.concatenate([*given, np.empty(0, np.int64)]), return_counts=True)
-    kept = [int(name) for name, count in zip(names, counts, strict=True) if name >= 0 and count >= least]
+    kept = [
+        int(name) for name, count in zip(names, counts, strict=True) if name >= 0 and count >= least
+    ]
     row = {name: place for place, name in enumerate(kept)}
     shape = (len(kept), len(frames), *(frames[0].shape[1:] if len(frames) else (0, 2)))
     positions = np.full(shape, np.nan, np.float32)
