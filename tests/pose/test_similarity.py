@@ -74,7 +74,7 @@ def test_size_is_a_quarter_of_the_squared_diagonal_of_what_is_known():
 def test_overlap_is_that_of_the_joints_both_show():
     first = np.full((1, 17, 2), np.nan)
     first[0, :4] = [(0, 0), (10, 0), (0, 10), (10, 10)]
-    second = first + [5, 0]
+    second = first + np.array([5, 0])
     assert float(overlap(first, second)[0, 0]) == pytest.approx(50 / 150, abs=1e-3)
     first[0, 5] = (500, 500)
     assert float(overlap(first, second)[0, 0]) == pytest.approx(50 / 150, abs=1e-3)

@@ -15,6 +15,10 @@ def shift(pose, x):
     return pose + np.array([x, 0.0])
 
 
+def shift3(pose, x):
+    return pose + np.array([x, 0.0, 0.0])
+
+
 BODY = scene(0, people=1, length=1, noise=0, dropout=0).truth[0, 0]
 
 
@@ -128,8 +132,8 @@ def test_empty_clips_and_poses_without_joints():
 
 
 def test_three_coordinates_and_other_layouts():
-    body = np.random.default_rng(0).uniform(-0.5, 0.5, (25, 3)) + [0, 0, 3]
-    frames = [np.stack([body + [0.02 * t, 0, 0], body + [2, 0, 0]]) for t in range(20)]
+    body = np.random.default_rng(0).uniform(-0.5, 0.5, (25, 3)) + np.array([0, 0, 3])
+    frames = [np.stack([shift3(body, 0.02 * t), shift3(body, 2)]) for t in range(20)]
     found = track(frames, "ntu-25")
     assert found.positions.shape == (2, 20, 25, 3)
     assert np.isfinite(found.positions).all()

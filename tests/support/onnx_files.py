@@ -1,4 +1,4 @@
-"""Tiny ONNX networks with the names and shapes of RTMPose, RTMDet and YOLOX, whose answers are known.
+"""Tiny ONNX networks with the names and shapes of RTMPose, RTMDet and YOLOX, and known answers.
 
 ``rtmpose`` puts each joint where the picture is brightest in one colour channel: its bars are the
 largest value of each column and each row of the picture, twice as fine. The detectors give boxes
@@ -37,7 +37,7 @@ def rtmpose(path: Path, *, joints: int = 17, height: int = 256, width: int = 192
         helper.make_node("ReduceMax", ["bright"], ["columns"], axes=[1], keepdims=0),
         helper.make_node("ReduceMax", ["bright"], ["rows"], axes=[2], keepdims=0),
     ]
-    for name, bar, length in (("simcc_x", "columns", width), ("simcc_y", "rows", height)):
+    for name, bar in (("simcc_x", "columns"), ("simcc_y", "rows")):
         nodes += [
             helper.make_node("Unsqueeze", [bar, "one"], [f"{bar}1"]),
             helper.make_node("Expand", [f"{bar}1", f"{bar}_shape"], [f"{bar}2"]),

@@ -69,7 +69,7 @@ class OnnxDetector:
         large = (boxes[:, 2:4] - boxes[:, :2]).min(axis=1) > 1
         sure = boxes[:, 4] >= self._threshold
         kept = boxes[large & sure]
-        return kept[np.argsort(-kept[:, 4], kind="stable")]
+        return np.asarray(kept[np.argsort(-kept[:, 4], kind="stable")])
 
     def _dets(self, batch: Float[np.ndarray, "1 3 h w"]) -> Float[np.ndarray, "n 5"]:
         dets, labels = self._network.run(batch, ("dets", "labels"))
@@ -78,7 +78,7 @@ class OnnxDetector:
                 self._network.file,
                 f"dets {dets.shape} and labels {labels.shape}, expected (1, n, 5)",
             )
-        return dets[0][labels[0] == _PERSON]
+        return np.asarray(dets[0][labels[0] == _PERSON])
 
     def _cells(self, batch: Float[np.ndarray, "1 3 h w"]) -> Float[np.ndarray, "n 5"]:
         (cells,) = self._network.run(batch, self._network.outputs[:1])

@@ -107,17 +107,18 @@ def _session(onnxruntime: Any, file: Path, threads: int) -> Any:
             )
     except OSError as fault:
         raise not_this_network(file, f"cannot read: {fault.strerror}") from fault
-    except (RuntimeError, ValueError, *_own_faults(onnxruntime)) as fault:
+    except _faults(onnxruntime) as fault:
         reason = " ".join(str(fault).split())[:200]
         raise not_this_network(file, f"it cannot be loaded: {reason}") from fault
 
 
-def _own_faults(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """Return onnxruntime's errors, which have no class of their own in common but Exception."""
+def _faults(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """Return what loading may raise; onnxruntime's errors have no class of their own in common."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
     names = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "Fail", "NoSuchFile",
              "NotImplemented", "RuntimeException", "EPFail")  # fmt: skip
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+    own = [getattr(state, name) for name in names if hasattr(state, name)]
+    return (RuntimeError, ValueError, *own)
 
 
 def not_this_network(file: Path, reason: str) -> CheckpointError:

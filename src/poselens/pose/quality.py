@@ -44,7 +44,7 @@ def quality_of(pose: Pose) -> Quality:
     shaken = np.linalg.norm(positions[:, 2:] - 2 * positions[:, 1:-1] + positions[:, :-2], axis=-1)
     low = np.where(known[..., None], positions, np.inf).min(axis=2)
     high = np.where(known[..., None], positions, -np.inf).max(axis=2)
-    there = known.any(axis=-1)
+    there = np.any(known, axis=2)
     diagonal = np.where(
         there, np.linalg.norm(np.where(there[..., None], high - low, 0), axis=-1), 0
     )

@@ -1,6 +1,6 @@
 """RTMPose in ONNX: the joints of the person in a box, each coordinate read off a bar of bins.
 
-Source of the format: https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose (model configs:
+Source of the format: https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose (configs:
 input 192 x 256, mean and standard deviation, SimCC with two bins a pixel) and MMDeploy's configs
 ``pose-detection_simcc`` (outputs ``simcc_x``, ``simcc_y``; padding 1.25).
 """

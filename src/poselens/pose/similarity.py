@@ -98,7 +98,7 @@ def _both_known(
     first: Float[np.ndarray, "n v c"], second: Float[np.ndarray, "m v c"]
 ) -> Bool[np.ndarray, "n m v"]:
     known = [np.isfinite(poses).all(axis=-1) for poses in (first, second)]
-    return known[0][:, None] & known[1][None]
+    return np.asarray(known[0][:, None] & known[1][None])
 
 
 def without_duplicates(

@@ -66,7 +66,7 @@ class _Person:
     met: int = 1
 
     def predicted(self, limit: int) -> Float[np.ndarray, "v c"]:
-        ahead = self.joints + self.speed * (self.missed + 1)
+        ahead = np.asarray(self.joints + self.speed * (self.missed + 1))
         ahead[self.unseen + self.missed >= limit] = np.nan
         return ahead
 

@@ -143,7 +143,7 @@ def _todo(source: PoseSource, standing: Standing, manner: Manner) -> Int[np.ndar
         item = source.item(clip)
         changed[row] = item is not None and stamp_of(item.video) != tuple(standing.stamps[:, clip])
     absent = np.array([source.item(int(clip)) is None for clip in wanted], bool)
-    return wanted[((status == 0) | again | changed) & ~absent]
+    return np.asarray(wanted[((status == 0) | again | changed) & ~absent])
 
 
 def _require_all(missing: Int[np.ndarray, " n"], place: Workplace, count: int) -> None:

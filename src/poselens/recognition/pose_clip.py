@@ -32,6 +32,8 @@ class OpensEstimator(Protocol):
     Hashable, and able to be pickled, since children open their own.
     """
 
+    def __hash__(self) -> int: ...
+
     def open(self) -> Opened:
         """Load the networks."""
         ...
@@ -128,6 +130,7 @@ def _opened(choice: OpensEstimator) -> Opened:
 
 
 def record_of(item: PoseItem, stamp: tuple[int, int]) -> dict[str, Any]:
+    """Return what every record of a clip has: which, and the video as it was when it was read."""
     return {"clip": item.clip, "id": item.id, "size": stamp[0], "mtime_ns": stamp[1]}
 
 
