@@ -13,10 +13,13 @@ from poselens.evaluation.overlay import FAINT, PANEL, TEXT, Colour, draw_skeleto
 from poselens.pose.layouts import Layout
 
 PEOPLE: tuple[Colour, ...] = (
-    (255, 99, 71), (64, 196, 255), (124, 230, 110), (255, 214, 64),
+    (64, 196, 255), (255, 99, 71), (124, 230, 110), (255, 214, 64),
     (214, 130, 255), (255, 150, 200), (110, 240, 220), (200, 200, 200),
 )  # fmt: skip
 """Colours of people by their place in the skeleton; the ninth has the first one again."""
+
+TILE = 180
+"""Rows of pixels of a frame on a sheet."""
 
 _GAP, _HEAD = 6, 24
 
@@ -51,15 +54,15 @@ def draw_people(
     return np.asarray(picture)
 
 
-def save_sheet(rows: Sequence[SheetRow], path: Path, *, height: int = 150) -> None:
+def save_sheet(rows: Sequence[SheetRow], path: Path) -> None:
     """Lay clips out as rows of frames, in order of time from left to right, as a PNG.
 
     Args:
         rows: The clips.
         path: Target, a PNG with 256 colours.
-        height: Rows of pixels of a frame.
     """
-    strips = [[_scaled(picture, height) for picture in row.pictures] for row in rows]
+    strips = [[Image.fromarray(picture) for picture in row.pictures] for row in rows]
+    height = TILE
     width = max([320, *(sum(tile.width + _GAP for tile in strip) + _GAP for strip in strips)])
     sheet = Image.new("RGB", (width, len(rows) * (_HEAD + height + _GAP) + _GAP), PANEL)
     pen = ImageDraw.Draw(sheet)
@@ -72,11 +75,6 @@ def save_sheet(rows: Sequence[SheetRow], path: Path, *, height: int = 150) -> No
             left += tile.width + _GAP
     few = sheet.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(path, format="PNG", optimize=True)
-
-
-def _scaled(picture: UInt8[np.ndarray, "h w 3"], height: int) -> Image.Image:
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    return Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

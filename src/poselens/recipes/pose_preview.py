@@ -13,7 +13,7 @@ from poselens.data.folder import open_folder
 from poselens.data.skeleton_file import read_skeleton
 from poselens.data.video import iterate_frames, probe, read_frames, write_video
 from poselens.errors import PoselensError
-from poselens.evaluation.pose_sheet import SheetRow, draw_people, save_sheet
+from poselens.evaluation.pose_sheet import TILE, SheetRow, draw_people, save_sheet
 from poselens.pose.layouts import get_layout
 from poselens.recipes.pose_results import QUALITY_FILE
 from poselens.recipes.pose_sources import DataSetClips, Videos
@@ -82,9 +82,13 @@ def _tiles(item: PoseItem, skeleton: Skeleton) -> list[NDArray[np.uint8]]:
     first, _ = item.span()
     wanted = np.linspace(0, skeleton.frames - 1, _COLUMNS + 2)[1:-1].round().astype(int).tolist()
     layout = get_layout(skeleton.layout)
-    pictures = read_frames(item.video, wanted, first_frame=first).pixels
+    facts = probe(item.video)
+    # drawn at the size shown: lines that are made smaller afterwards cannot be seen
+    shrink = TILE / facts.height
+    size = (TILE, max(1, round(facts.width * shrink)))
+    pictures = read_frames(item.video, wanted, first_frame=first, size=size).pixels
     return [
-        draw_people(picture, skeleton.positions[:, frame], layout)
+        draw_people(picture, skeleton.positions[:, frame] * shrink, layout)
         for picture, frame in zip(pictures, wanted, strict=True)
     ]
 

@@ -12,7 +12,7 @@ from poselens.data.folder import ClipFolder, open_folder
 from poselens.data.importing import clip_id
 from poselens.data.info import INFO_FILE
 from poselens.data.table import CLIPS_FILE
-from poselens.errors import AnnotationError, UsageError
+from poselens.errors import UsageError
 from poselens.recognition.pose_clip import PoseItem
 
 
@@ -88,9 +88,9 @@ def open_source(paths: Iterable[Path]) -> DataSetClips | Videos:
     """Take one data set folder, or videos and folders of videos.
 
     Raises:
-        UsageError: ``POSE-014`` for nothing, or a data set among other paths; ``DATA-001`` for a
-            path that is not there.
-        AnnotationError: ``POSE-014`` when no video is in a folder; others as ``open_folder``.
+        UsageError: ``POSE-014`` for no path or video, or a data set among other paths;
+            ``DATA-001`` for a path that is not there.
+        AnnotationError: As ``open_folder``.
     """
     given = list(paths)
     sets = [path for path in given if (path / INFO_FILE).is_file()]
@@ -106,8 +106,8 @@ def find_videos(paths: list[Path]) -> Videos:
     A video's id is its path without suffix: below its folder, or its name alone.
 
     Raises:
-        UsageError: ``DATA-001`` for a path that is not there.
-        AnnotationError: ``POSE-014`` when no video is in any folder.
+        UsageError: ``DATA-001`` for a path that is not there, ``POSE-014`` when no video is in
+            any folder.
     """
     files: list[Path] = []
     ids: list[str] = []
@@ -120,7 +120,7 @@ def find_videos(paths: list[Path]) -> Videos:
             files.append(file)
             ids.append(clip_id(relative.with_suffix("").as_posix(), taken))
     if not files:
-        raise AnnotationError(
+        raise UsageError(
             "POSE-014",
             f"found no video (known: {' '.join(SUFFIXES)})",
             file=paths[0],
