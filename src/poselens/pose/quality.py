@@ -39,13 +39,13 @@ class Quality:
 def quality_of(pose: Pose) -> Quality:
     """Judge joints as they were found, before gaps are bridged."""
     positions = pose.skeleton.positions.astype(np.float64)
-    known: NDArray[np.bool_] = np.isfinite(positions).all(axis=-1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(positions).all(axis=-1))
     if not known.any():
         return Quality(0.0, 0.0, float("nan"))
     shaken = np.linalg.norm(positions[:, 2:] - 2 * positions[:, 1:-1] + positions[:, :-2], axis=-1)
     low = np.where(known[..., None], positions, np.inf).min(axis=2)
     high = np.where(known[..., None], positions, -np.inf).max(axis=2)
-    there: NDArray[np.bool_] = known.any(axis=2)
+    there: NDArray[np.bool_] = np.asarray(known.any(axis=2))
     diagonal = np.where(
         there, np.linalg.norm(np.where(there[..., None], high - low, 0), axis=-1), 0
     )
