@@ -26,7 +26,9 @@ def decode(clip: Path) -> int:
     """Decode a clip to RGB and count its frames."""
     with av.open(str(clip)) as container:
         container.streams.video[0].codec_context.thread_count = 1
-        return sum(1 for frame in container.decode(video=0) if frame.to_ndarray(format="rgb24").size)
+        return sum(
+            1 for frame in container.decode(video=0) if frame.to_ndarray(format="rgb24").size
+        )
 
 
 def main() -> None:

@@ -100,7 +100,8 @@ def test_a_shard_is_worked_on_by_one_process(tmp_path):
             with pytest.raises(UsageError, match="another process works on this shard") as caught:
                 place.lock(shard)
             assert caught.value.code == "POSE-012"
-    place.lock(Shard()).close()
+    with place.lock(Shard()), pytest.raises(UsageError, match="another process"):
+        place.lock(Shard(1, 2))
 
 
 def test_other_settings_are_named(tmp_path):

@@ -180,11 +180,12 @@ def _manner(
     from poselens.recipes.pose_ledger import read_shard
     from poselens.recipes.posing import Manner
     from poselens.recipes.ray_engine import in_ray
+    from poselens.recognition.pose_clip import opened
 
-    opened = job.choice.open()
-    tell(f"joints by {opened.provider}")
+    provider = opened(job.choice).provider
+    tell(f"joints by {provider}")
     # CUDA maps far more than it takes; a limit on addresses would end it at once
-    memory = Limits().memory if "CPU" in opened.provider else 1 << 46
+    memory = Limits().memory if "CPU" in provider else 1 << 46
     return Manner(
         shard=None if shard is None else read_shard(shard),
         merge=merge,

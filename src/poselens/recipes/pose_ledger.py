@@ -106,11 +106,11 @@ class Workplace:
         """Open the ledger of a shard for writing.
 
         Raises:
-            UsageError: ``POSE-012`` when another process works on this shard; for the whole (1 of
-                1), on any.
+            UsageError: ``POSE-012`` when another process works on this shard or on the whole; for
+                the whole (1 of 1), when one works on any.
         """
-        if shard == Shard():
-            for _, path in self._ledgers():
+        for other, path in self._ledgers():
+            if other != shard and Shard() in (shard, other):
                 Ledger(path).close()
         return Ledger(self.folder / f"ledger-{shard.number}-of-{shard.of}.jsonl")
 

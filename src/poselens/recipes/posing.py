@@ -27,6 +27,7 @@ from poselens.recognition.pose_clip import (
     NUMBERS,
     PoseItem,
     PoseJob,
+    opened,
     pose_clip,
     record_of,
     stamp_of,
@@ -106,7 +107,7 @@ def estimate_poses(
         EnvironmentFault, CheckpointError: of the machine and of the networks; what is done stays.
     """
     manner = manner or Manner()
-    opened = job.choice.open()
+    ready = opened(job.choice)
     about = {"source": source.digest(), "clips": len(source), **job.facts()}
     if (finished := read_report(out)) is not None:
         require_same(finished.settings, about, out)
@@ -126,7 +127,7 @@ def estimate_poses(
             return None
         standing = place.standing(len(source))
         posed = write_results(
-            source, out, place.folder, standing, about, opened.estimator.layout, opened.provider
+            source, out, place.folder, standing, about, ready.estimator.layout, ready.provider
         )
     place.remove()
     return posed
@@ -135,15 +136,16 @@ def estimate_poses(
 def _todo(source: PoseSource, standing: Standing, manner: Manner) -> Int[np.ndarray, " n"]:
     """Return the clips that have to be looked at, of those of this shard."""
     wanted = (manner.shard or Shard()).clips(len(source))
-    status = standing.status[wanted]
-    again = (status == FAILED) & manner.retry & (not manner.merge)
-    changed = np.zeros(len(wanted), bool)
-    for row in np.flatnonzero(status):
-        clip = int(wanted[row])
+    chosen = np.zeros(len(wanted), bool)
+    for row, clip in enumerate(wanted.tolist()):
         item = source.item(clip)
-        changed[row] = item is not None and stamp_of(item.video) != tuple(standing.stamps[:, clip])
-    absent = np.array([source.item(int(clip)) is None for clip in wanted], bool)
-    return np.asarray(wanted[((status == 0) | again | changed) & ~absent])
+        status = standing.status[clip]
+        if item is None:
+            continue
+        again = status == FAILED and manner.retry and not manner.merge
+        changed = status and stamp_of(item.video) != tuple(standing.stamps[:, clip].tolist())
+        chosen[row] = not status or again or changed
+    return np.asarray(wanted[chosen])
 
 
 def _require_all(missing: Int[np.ndarray, " n"], place: Workplace, count: int) -> None:

@@ -104,7 +104,7 @@ def pose_clip(job: PoseJob, work: Path, item: PoseItem) -> dict[str, Any]:
     began = time.perf_counter()
     first, frames = item.span()
     pictures = iterate_frames(item.video, first_frame=first, frames=frames)
-    everybody = _opened(job.choice).estimator.estimate(pictures)
+    everybody = opened(job.choice).estimator.estimate(pictures)
     pose = choose(everybody, job.subjects)
     quality = quality_of(pose)
     joints = mended(pose.skeleton, max_gap=job.max_gap, radius=job.radius).positions
@@ -124,8 +124,12 @@ def pose_clip(job: PoseJob, work: Path, item: PoseItem) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _opened(choice: OpensEstimator) -> Opened:
-    """Return the estimator of this process."""
+def opened(choice: OpensEstimator) -> Opened:
+    """Return the estimator of this process, opened once.
+
+    Raises:
+        EnvironmentFault, CheckpointError, UsageError: When it cannot be.
+    """
     return choice.open()
 
 
