@@ -1,8 +1,8 @@
 """Frames a second of MoveNet's poses against the bare sum of decoding and the network.
 
-All three run in this process, in turn, on the same clips: libav decoding with conversion to RGB, the
-network on squares that are ready, and the whole of what ``poselens pose`` does with a clip but for
-the file it writes. Several people are measured beside it. Prints one JSON object.
+All three run in this process, in turn, on the same clips: libav decoding with conversion to RGB,
+the network on squares that are ready, and the whole of what ``poselens pose`` does with a clip but
+for the file it writes. Several people are measured beside it. Prints one JSON object.
 """
 
 import argparse

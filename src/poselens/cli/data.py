@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from poselens.cli.data_import import MAX_BAD, import_
+from poselens.cli.data_split import split
 from poselens.cli.output import Json, give_json, tell
 
-app = typer.Typer(help="Import, draw or cache data sets.", no_args_is_help=True)
+app = typer.Typer(help="Import, part, draw or cache data sets.", no_args_is_help=True)
 
 
 class Kept(StrEnum):
@@ -21,6 +22,7 @@ class Kept(StrEnum):
 
 
 app.command("import")(import_)
+app.command("split")(split)
 
 
 @app.command("synth")

@@ -46,57 +46,67 @@ class Where(StrEnum):
     RAY = "ray"
 
 
+Source = Annotated[
+    list[Path], typer.Argument(help="Data set folder, or videos and folders of videos.")
+]
+Out = Annotated[Path, typer.Option(help="Data set, or folder of skeleton files, to write.")]
+WhichEstimator = Annotated[
+    Estimator, typer.Option(help="auto: RTMPose with --detector, else MoveNet.")
+]
+Weights = Annotated[Path | None, typer.Option(help="MoveNet's .tflite, or RTMPose's .onnx file.")]
+DetectorFile = Annotated[
+    Path | None, typer.Option(help="RTMDet's or YOLOX's .onnx file, for RTMPose.")
+]
+DetectorKind = Annotated[
+    Detector | None, typer.Option(help="Where the file does not say whose it is.")
+]
+People = Annotated[int, typer.Option(help="People to keep in each clip.")]
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        help="Who is kept: largest, most-moving, box=X,Y,W,H or all. Left out: MoveNet looks "
+        "for one person in the middle; else largest."
+    ),
+]
+MinScore = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Joints with a lower score are missing.")
+]
+RequireGpu = Annotated[bool, typer.Option("--require-gpu", help="Fail rather than run on the CPU.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
+Seconds = Annotated[float, typer.Option(min=1.0, help="Give a clip up after this many seconds.")]
+ShardOf = Annotated[str | None, typer.Option(help="I/N: only every N-th clip, for one of N jobs.")]
+Merge = Annotated[
+    bool, typer.Option("--merge", help="Only put together what the shards have done.")
+]
+Retry = Annotated[bool, typer.Option("--retry", help="Take clips again that failed.")]
+Engine = Annotated[
+    Where, typer.Option(help="ray: tasks of a Ray cluster, see docs/guides/pose.md.")
+]
+Preview = Annotated[
+    Path | None, typer.Option(help="Folder for labelled videos and a sheet, worst clips first.")
+]
+PreviewClips = Annotated[int, typer.Option(min=1, help="Clips of the preview.")]
+
+
 def pose(
-    source: Annotated[
-        list[Path], typer.Argument(help="Data set folder, or videos and folders of videos.")
-    ],
-    out: Annotated[Path, typer.Option(help="Data set, or folder of skeleton files, to write.")],
-    estimator: Annotated[
-        Estimator, typer.Option(help="auto: RTMPose with --detector, else MoveNet.")
-    ] = Estimator.AUTO,
-    weights: Annotated[
-        Path | None, typer.Option(help="MoveNet's .tflite, or RTMPose's .onnx file.")
-    ] = None,
-    detector: Annotated[
-        Path | None, typer.Option(help="RTMDet's or YOLOX's .onnx file, for RTMPose.")
-    ] = None,
-    detector_kind: Annotated[
-        Detector | None, typer.Option(help="Where the file does not say whose it is.")
-    ] = None,
-    people: Annotated[int, typer.Option(help="People to keep in each clip.")] = 1,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            help="Who is kept: largest, most-moving, box=X,Y,W,H or all. Left out: MoveNet looks "
-            "for one person in the middle; else largest."
-        ),
-    ] = None,
-    min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Joints with a lower score are missing.")
-    ] = 0.3,
-    require_gpu: Annotated[
-        bool, typer.Option("--require-gpu", help="Fail rather than run on the CPU.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one per core by default.")
-    ] = None,
-    seconds: Annotated[
-        float, typer.Option(min=1.0, help="Give a clip up after this many seconds.")
-    ] = 600.0,
-    shard: Annotated[
-        str | None, typer.Option(help="I/N: only every N-th clip, for one of N jobs.")
-    ] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Only put together what the shards have done.")
-    ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Take clips again that failed.")] = False,
-    engine: Annotated[
-        Where, typer.Option(help="ray: tasks of a Ray cluster, see docs/guides/pose.md.")
-    ] = Where.PROCESSES,
-    preview: Annotated[
-        Path | None, typer.Option(help="Folder for labelled videos and a sheet, worst clips first.")
-    ] = None,
-    preview_clips: Annotated[int, typer.Option(min=1, help="Clips of the preview.")] = 12,
+    source: Source,
+    out: Out,
+    estimator: WhichEstimator = Estimator.AUTO,
+    weights: Weights = None,
+    detector: DetectorFile = None,
+    detector_kind: DetectorKind = None,
+    people: People = 1,
+    subject: Subject = None,
+    min_score: MinScore = 0.3,
+    require_gpu: RequireGpu = False,
+    workers: Workers = None,
+    seconds: Seconds = 600.0,
+    shard: ShardOf = None,
+    merge: Merge = False,
+    retry: Retry = False,
+    engine: Engine = Where.PROCESSES,
+    preview: Preview = None,
+    preview_clips: PreviewClips = 12,
     as_json: Json = False,
 ) -> int:
     """Find the joints of people in videos.

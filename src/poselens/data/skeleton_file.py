@@ -16,6 +16,8 @@ from poselens.data.disk import write_replacing
 from poselens.data.info import SkeletonInfo, cannot_read
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError
+from poselens.pose.convert import convert
+from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.types import Skeleton, Space
 
@@ -23,9 +25,12 @@ FILE_LIMIT = 64 * 1024 * 1024
 FRAME_LIMIT = 20_000
 PEOPLE_LIMIT = 32
 SPACES: tuple[Space, ...] = get_args(Space)
+_MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, coordinates)"
 
 
-def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skeleton]:
+def read_skeleton(
+    path: Path, layout: str | None = None, to_layout: str | None = None
+) -> Mapping[Space, Skeleton]:
     """Read the joints of one clip.
 
     ======  ==============================================================================
@@ -42,7 +47,9 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
 
     Args:
         path: The file.
-        layout: Joint layout, where the file does not name it.
+        layout: Joint layout, where the file does not name it: a name, or a YAML file.
+        to_layout: Layout the joints are brought to; those that the file's joints do not give are
+            NaN (``poselens.pose.convert.convertible`` names them).
 
     Raises:
         SkeletonError: ``SKEL-001`` missing, ``SKEL-002`` unreadable or of another format,
@@ -50,22 +57,35 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
             ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout,
             an unknown one, or two, ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in
             any frame.
-        UsageError: ``CFG-003`` when ``layout`` is unknown.
+        UsageError: ``CFG-003`` when ``layout`` is unknown, or as
+            ``poselens.pose.declared.find_layout``; ``CFG-045`` when the joints do not become
+            ``to_layout``.
         EnvironmentFault: ``ENV-004`` not readable.
     """
     refuse = _refusing(path)
+    if layout is not None:
+        layout = find_layout(layout).name
     try:
         _check_file(path, refuse)
         arrays, written_layout = _read(path, layout, refuse)
     except FileNotFoundError as fault:
-        raise SkeletonError("SKEL-001", "the skeleton file is missing", file=path) from fault
+        raise SkeletonError(
+            "SKEL-001", "the skeleton file is missing", file=path, mend="check the path"
+        ) from fault
     except OSError as fault:
         raise cannot_read(fault, path) from fault
     name = _agree(layout, written_layout, path)
     skeletons = {space: _skeleton(array, name, space, path) for space, array in arrays.items()}
     if len({skeleton.positions.shape[:2] for skeleton in skeletons.values()}) != 1:
-        raise SkeletonError("SKEL-005", "pixels and metres differ in people or frames", file=path)
-    return skeletons
+        raise SkeletonError(
+            "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
+        )
+    if to_layout is None:
+        return skeletons
+    return {
+        space: Skeleton(convert(each.positions, name, to_layout).positions, to_layout, space)
+        for space, each in skeletons.items()
+    }
 
 
 def _refusing(path: Path) -> Refuse:
@@ -146,13 +166,15 @@ def _skeleton(array: NDArray[Any], layout: str, space: Space, path: Path) -> Ske
             f"{space}: found {array.dtype} of shape {array.shape}, expected numbers "
             "(frames, joints, coordinates) or (people, frames, joints, coordinates)",
             file=path,
+            mend=_MEND_SHAPE,
         )
     people, frames = (1, *array.shape[:-2])[-2:]
     for found, limit, what in ((frames, FRAME_LIMIT, "frames"), (people, PEOPLE_LIMIT, "people")):
         if found > limit:
             raise SkeletonError(
-                "SKEL-003", f"{space}: {found} {what}, the limit is {limit}", file=path
-            )
+                "SKEL-003", f"{space}: {found} {what}, the limit is {limit}", file=path,
+                mend="split the clip",
+            )  # fmt: skip
     dimensions = array.shape[-1]
     allowed = (2,) if space == "pixels" else (2, 3)
     if dimensions not in allowed:
@@ -160,6 +182,7 @@ def _skeleton(array: NDArray[Any], layout: str, space: Space, path: Path) -> Ske
             "SKEL-005",
             f"{space}: found {dimensions} coordinates, expected {allowed[-1]}",
             file=path,
+            mend=_MEND_SHAPE,
         )
     info = SkeletonInfo(layout=layout, dimensions=dimensions)
     joints = check_positions(array.reshape(people, *array.shape[-3:]), info, file=path)
@@ -218,7 +241,7 @@ def _numbers(content: Any, path: Path) -> NDArray[Any]:
         return np.array(content, dtype=np.float64)
     except (ValueError, TypeError, OverflowError) as fault:
         raise SkeletonError(
-            "SKEL-005", "joints are not an even array of numbers", file=path
+            "SKEL-005", "joints are not an even array of numbers", file=path, mend=_MEND_SHAPE
         ) from fault
 
 

@@ -14,6 +14,7 @@ from poselens.data.importing import (
     place_videos,
     read_recordings,
     require_clips,
+    require_same_length,
     require_source,
     video_roots,
 )
@@ -26,7 +27,7 @@ from poselens.data.info import (
 )
 from poselens.data.store import zeros_are_missing
 from poselens.data.writer import FolderWriter
-from poselens.errors import PoselensError, SkeletonError, VideoError
+from poselens.errors import PoselensError, VideoError
 
 CLASSES = (
     "swipe-left", "swipe-right", "wave", "clap", "throw", "arm-cross", "basketball-shoot", "draw-x",
@@ -37,7 +38,6 @@ CLASSES = (
 PROTOCOL = "utd-mhad"
 WIDTH, HEIGHT = 320, 240
 FOCAL_PIXELS = 285.63
-LENGTH_TOLERANCE = 0.02
 _NAME = re.compile(r"a([0-9]{1,2})_s([1-8])_t([0-9]{1,2})")
 _TEST_SUBJECTS = ("2", "4", "6", "8")
 _VAL_SUBJECT = "7"
@@ -154,11 +154,7 @@ def _check(name: str, joints: NDArray[np.float32], src: Path, report: ImportRepo
                 "DATA-022",
                 f"{seen.width}x{seen.height} pixels, but joints project into {WIDTH}x{HEIGHT}",
             )
-        frames = count_frames(video)
-        if abs(frames - len(joints)) > LENGTH_TOLERANCE * max(frames, len(joints)):
-            raise SkeletonError(
-                "SKEL-009", f"the video has {frames} frames, the skeleton {len(joints)}"
-            )
+        require_same_length(count_frames(video), len(joints))
     except PoselensError as fault:
         report.skip_fault(fault, video)
         return None

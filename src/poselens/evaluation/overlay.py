@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from poselens.errors import UsageError
-from poselens.pose.layouts import Layout, require_joint_count
+from poselens.pose.layouts import Layout, Side, require_joint_count
 from poselens.types import Box
 
 LEAST_HEIGHT = 480
@@ -30,6 +30,7 @@ BEST = (121, 173, 245)
 _OUTSIDE = 0.55  # brightness left outside the crop box
 
 Colour = tuple[int, int, int]
+_COLOURS: dict[Side, Colour] = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
 
 
 def draw_overlay(
@@ -89,11 +90,6 @@ def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image
     return framed
 
 
-def _side(layout: Layout, joint: int) -> Colour:
-    name = layout.joints[joint]
-    return LEFT if name.startswith("left") else RIGHT if name.startswith("right") else MIDDLE
-
-
 def draw_skeletons(
     picture: Image.Image,
     joints: Float[np.ndarray, "m v 2"],
@@ -108,6 +104,7 @@ def draw_skeletons(
         layout: Their layout.
         colours: One for each person; None to tell left from right instead.
     """
+    by_side = [_COLOURS[side] for side in layout.sides]
     # Pillow draws hard edges; twice the size and back makes them smooth where it is cheap
     fine = 2 if picture.height <= 720 else 1
     layer = Image.new("RGBA", (picture.width * fine, picture.height * fine))
@@ -117,7 +114,7 @@ def draw_skeletons(
         near = (np.abs(joints) < 2 * max(picture.size)).all(axis=-1)
     bone = max(2, round(picture.height / 160)) * fine
     for person, (points, known) in enumerate(zip(joints * fine, near, strict=True)):
-        inks = [colours[person] if colours else _side(layout, v) for v in range(len(layout))]
+        inks = [colours[person]] * len(layout) if colours else by_side
         bones = [
             ((*points[joint], *points[parent]), inks[joint])
             for joint, parent in layout.edges

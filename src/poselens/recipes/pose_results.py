@@ -23,6 +23,7 @@ from poselens.data.info import PARTS, ClipRecord, SkeletonInfo
 from poselens.data.table import RARE_COLUMNS
 from poselens.data.writer import FolderWriter
 from poselens.errors import disk_fault
+from poselens.pose.declared import declaration
 from poselens.recipes.pose_ledger import FAILED, POSED, Standing, read_part
 from poselens.recipes.pose_sources import DataSetClips, Videos
 from poselens.recognition.pose_clip import NUMBERS
@@ -161,8 +162,10 @@ def _write_data_set(
     folder: ClipFolder, out: Path, work: Path, standing: Standing, layout: str, posed: Posed
 ) -> None:
     """Copy a data set with joints in pixels; videos are linked, not copied."""
+    own = declaration(layout)
     info = folder.info.model_copy(
         update={
+            "layouts": {**folder.info.layouts, **({layout: own} if own else {})},
             "skeletons": {"pixels": SkeletonInfo(layout=layout, dimensions=2)},
             "video_roots": [*folder.info.video_roots, str(folder.root.resolve())],
         }

@@ -11,6 +11,7 @@ from poselens.data.folder import open_folder
 from poselens.data.skeleton_file import read_skeleton
 from poselens.data.video import iterate_frames, probe
 from poselens.errors import AnnotationError, SkeletonError, UsageError
+from poselens.pose.declared import find_layout
 from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.types import Skeleton, Space
 
@@ -70,16 +71,20 @@ def read_clip(
         streams: What the clip is read for.
         video: The video, or None.
         skeleton: A skeleton file, a data set folder that holds the video, or None.
-        layout: Joint layout of a skeleton file that does not name its own; that of the streams
-            where left out.
+        layout: Joint layout of a skeleton file that does not name its own, or the YAML file that
+            declares it; that of the streams where left out.
         estimator: Finds joints in videos without any; None leaves them without.
 
     Raises:
-        UsageError: ``RUN-003`` with neither a video nor a skeleton, or a folder without a video.
+        UsageError: ``RUN-003`` with neither a video nor a skeleton, or a folder without a video;
+            as ``poselens.pose.declared.find_layout``.
         AnnotationError: ``RUN-007`` when the folder has no clip of the video, or several.
         VideoError: As ``poselens.data.video``.
         SkeletonError: As ``poselens.data.skeleton_file``.
     """
+    if layout is not None:
+        # declared before the file is read, which may name it
+        layout = find_layout(layout).name
     if video is None and skeleton is None:
         raise UsageError("RUN-003", "no clip", mend="give a video, a skeleton file, or both")
     given, span = _given(skeleton, video, layout or _layout(streams))
