@@ -54,9 +54,13 @@ def write_preview(
         )
         if item is None or skeleton is None:
             continue
+        quality, confidence, coverage = (
+            f"{float(row[name]):.2f}" for name in ("quality", "confidence", "coverage")
+        )
+        jitter = f"{float(row['jitter']):.1f} %" if row["jitter"] else "-"
         caption = (
-            f"{row['id']}   quality {row['quality']} = {row['confidence']} x {row['coverage']}, "
-            f"jitter {row['jitter'] or '-'} %, {row['people']} of {row['found']} people"
+            f"{row['id']}   quality {quality} = {confidence} x {coverage}, "
+            f"jitter {jitter}, {row['people']} of {row['found']} people"
         )
         try:
             rows.append(SheetRow(caption, _tiles(item, skeleton)))
