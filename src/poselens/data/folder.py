@@ -10,7 +10,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from poselens.data.info import PARTS, ClipRecord, Column, DatasetInfo, nearest, read_info
-from poselens.data.store import SkeletonStore, open_store
+from poselens.data.store import JointPlace, SkeletonStore, open_store
 from poselens.data.table import CLIPS_FILE, ClipTable, read_clips
 from poselens.errors import AnnotationError, UsageError
 from poselens.types import Skeleton, Space
@@ -118,6 +118,11 @@ class ClipFolder:
         if positions is None:
             return None
         return Skeleton(positions, self.info.skeletons[space].layout, space)
+
+    def joint_place(self, i: int, space: Space) -> JointPlace | None:
+        """Return where the joints of clip ``i`` lie, or None where none are stored in ``space``."""
+        store = self._stores.get(space)
+        return None if store is None else store.place(i)
 
     def video_path(self, i: int) -> Path | None:
         """Return where the video of clip ``i`` lies, or None for a clip without one.

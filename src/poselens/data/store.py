@@ -30,6 +30,28 @@ def index_path(root: Path, space: Space) -> Path:
     return root / SKELETON_FOLDER / f"{space}_index.npz"
 
 
+@dataclass(frozen=True)
+class JointPlace:
+    """Where the joints of one clip lie, for a process that has not opened the data set.
+
+    Attributes:
+        path: The array's file.
+        start: First byte of the clip.
+        shape: People, frames, joints and coordinates.
+    """
+
+    path: Path
+    start: int
+    shape: tuple[int, int, int, int]
+
+    def read(self) -> Float[np.ndarray, "m t v c"]:
+        """Read the joints, missing ones as NaN."""
+        values = np.fromfile(
+            self.path, dtype="<f4", count=int(np.prod(self.shape)), offset=self.start
+        )
+        return mark_missing(values.reshape(self.shape))
+
+
 @dataclass(frozen=True, eq=False)
 class SkeletonStore:
     """Skeletons of one space, person after person, clip after clip.
@@ -58,6 +80,16 @@ class SkeletonStore:
         start, frames, people = self.offset[entry], self.frames[entry], self.people[entry]
         block = self.rows[start : start + frames * people]
         return mark_missing(block.reshape(people, frames, *block.shape[1:]))
+
+    def place(self, clip: int) -> JointPlace | None:
+        """Return where the joints of one clip lie in their file; None where there are none."""
+        entry = self.entry[clip]
+        if entry < 0 or not isinstance(self.rows, np.memmap):
+            return None
+        joints, coordinates = self.rows.shape[1:]
+        start = self.rows.offset + int(self.offset[entry]) * joints * coordinates * 4
+        shape = (int(self.people[entry]), int(self.frames[entry]), joints, coordinates)
+        return JointPlace(Path(str(self.rows.filename)), start, shape)
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the joints and their index, the same on every machine."""
