@@ -131,9 +131,10 @@ def doubtful_unit(space: Space, facts: JointFacts) -> str | None:
     if not size > 0:
         return None
     if space == "pixels":
-        if facts.lowest >= -1 and facts.highest <= 2:
-            return "shares of the picture (0 to 1)"
-        return "metres" if size < 4 else None
+        if size >= 4:
+            return None
+        inside = facts.lowest >= -0.5 and facts.highest <= 1.5
+        return "shares of the picture (0 to 1)" if inside else "metres"
     if size > 150:
         return "pixels" if facts.lowest >= 0 else "millimetres"
     if size > 15:
