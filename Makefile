@@ -2,13 +2,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-faults check clean
 
 demo: $(VENV)/installed
 	$(BIN)/poselens demo --out demo
 
 test: $(VENV)/installed check
 	$(BIN)/python -m pytest -n 2 -q
+
+# the damaged and hostile files of make test, ten times as many; what was counted goes into FAULTS
+FAULTS ?= faults.jsonl
+test-faults: $(VENV)/installed
+	rm -f $(FAULTS)
+	POSELENS_MUTATIONS=10000 POSELENS_TALLIES=$(abspath $(FAULTS)) \
+	  $(BIN)/python -m pytest -n 2 -q -k "mutated or hostile"
+	cat $(FAULTS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check src tests benchmarks

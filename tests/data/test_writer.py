@@ -249,7 +249,9 @@ def test_session_and_event_are_columns_where_a_data_set_has_them(
     folder = open_folder(tmp_path / "out")
     assert folder.record(0) == record
     assert folder.column("event").tolist() == ["v1_E_0001"]
-    with FolderWriter(tmp_path / "plain", info) as writer:
-        with pytest.raises(AnnotationError, match="has a session, the data set has no such column"):
-            writer.add(record, {}, {})
+    with (
+        FolderWriter(tmp_path / "plain", info) as writer,
+        pytest.raises(AnnotationError, match="has a session, the data set has no such column"),
+    ):
+        writer.add(record, {}, {})
     assert "session" not in (tmp_path / "plain/clips.csv").read_text()

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from poselens.cli.data_check import check
 from poselens.cli.data_import import MAX_BAD, import_
+from poselens.cli.data_split import split
 from poselens.cli.output import Json, give_json, tell
 
-app = typer.Typer(help="Import, draw or cache data sets.", no_args_is_help=True)
+app = typer.Typer(help="Import, part, draw or cache data sets.", no_args_is_help=True)
 
 
 class Kept(StrEnum):
@@ -21,6 +23,8 @@ class Kept(StrEnum):
 
 
 app.command("import")(import_)
+app.command("check")(check)
+app.command("split")(split)
 
 
 @app.command("synth")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poselens.data.disk import require_free
+from poselens.data.folds import joined
 from poselens.data.importing import (
     ImportReport,
     Link,
@@ -17,6 +18,7 @@ from poselens.data.importing import (
 from poselens.data.info import (
     PARTS,
     ClipRecord,
+    Column,
     DatasetInfo,
     Part,
     ProtocolInfo,
@@ -31,6 +33,8 @@ from poselens.errors import AnnotationError, PoselensError, UsageError
 COLUMNS = ("video", "label", "id", "subject", "view", "source", "start", "end", "split")
 REQUIRED = ("video", "label")
 GIVEN, RANDOM = "given", "random"
+FEWEST_GROUPS = 3
+"""One for each part."""
 
 
 def import_csv(
@@ -43,8 +47,10 @@ def import_csv(
     unless ``source`` says otherwise, its path as their source.
 
     With a split column the protocol is ``given``. Without one it is ``random``: about 20 % test,
-    then 20 % validation, by whole subjects where every clip has one, else by whole sources,
-    classes as even as that allows. No clip is mirrored; set ``mirror`` in dataset.yaml.
+    then 20 % validation, by whole subjects and sources together, classes as even as that allows;
+    where that leaves fewer than three groups, by whole subjects where every clip has one, else by
+    whole sources, and the protocol says what it shares. No clip is mirrored; set ``mirror`` in
+    dataset.yaml.
 
     Args:
         src: The CSV file.
@@ -69,16 +75,12 @@ def import_csv(
     rows = _probed(rows, src, report)
     require_clips(len(rows), src, report)
     classes = sorted({row.label for row in rows})
-    protocol, description, group, parts = _parts(rows, seed)
+    protocol, about, parts = _parts(rows, seed)
     origins = {row.record.video or "": row.origin for row in rows}
     info = DatasetInfo(
         name=src.stem or "clips",
         classes=classes,
-        protocols={
-            protocol: ProtocolInfo.model_validate(
-                {"description": description, "group": group, "chance": 1 / len(classes)}
-            )
-        },
+        protocols={protocol: about},
         mirror="none",
         source=f"CSV file {src.name}",
         video_roots=video_roots(link, origins),
@@ -221,16 +223,29 @@ def _probed(rows: list[_Row], src: Path, report: ImportReport) -> list[_Row]:
     return kept
 
 
-def _parts(rows: list[_Row], seed: int) -> tuple[str, str, str, list[str]]:
+def _parts(rows: list[_Row], seed: int) -> tuple[str, ProtocolInfo, list[str]]:
     if rows[0].split is not None:
-        return GIVEN, "the split column of the CSV file", "id", [row.split or "" for row in rows]
+        chance = 1 / len({row.label for row in rows})
+        about = ProtocolInfo(description="the split column of the CSV file", chance=chance)
+        return GIVEN, about, [row.split or "" for row in rows]
     by_subject = all(row.record.subject for row in rows)
-    groups = [row.record.subject if by_subject else row.record.source for row in rows]
+    group: Column = "subject" if by_subject else "source"
+    other: Column = "source" if by_subject else "subject"
+    groups = joined([[getattr(row.record, name) for row in rows] for name in ("subject", "source")])
+    shares: dict[Column, str] = {}
+    if len(set(groups)) < FEWEST_GROUPS:
+        # hardly anything is apart from anything: what is known best is kept whole, the rest is told
+        groups = [getattr(row.record, group) for row in rows]
+        shares[other] = f"there are not enough {other}s to tell the parts apart by them too"
     labels = [sorted({row.label for row in rows}).index(row.label) for row in rows]
     parts: list[Part] = ["train"] * len(rows)
     parts = carve(groups, labels, parts, into="test", share=0.2, seed=seed)
-    if len({group for group, part in zip(groups, parts, strict=True) if part == "train"}) > 1:
+    if len({name for name, part in zip(groups, parts, strict=True) if part == "train"}) > 1:
         parts = carve(groups, labels, parts, into="val", share=0.25, seed=seed + 1)
-    group = "subject" if by_subject else "source"
-    description = f"random split by whole {group}s (about 60/20/20, seed {seed})"
-    return RANDOM, description, group, [str(part) for part in parts]
+    about = ProtocolInfo(
+        description=f"random split by whole {group}s (about 60/20/20, seed {seed})",
+        group=group,
+        shares=shares,
+        chance=1 / len(set(labels)),
+    )
+    return RANDOM, about, [str(part) for part in parts]

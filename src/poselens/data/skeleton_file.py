@@ -23,6 +23,7 @@ FILE_LIMIT = 64 * 1024 * 1024
 FRAME_LIMIT = 20_000
 PEOPLE_LIMIT = 32
 SPACES: tuple[Space, ...] = get_args(Space)
+_MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, coordinates)"
 
 
 def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skeleton]:
@@ -58,13 +59,17 @@ def read_skeleton(path: Path, layout: str | None = None) -> Mapping[Space, Skele
         _check_file(path, refuse)
         arrays, written_layout = _read(path, layout, refuse)
     except FileNotFoundError as fault:
-        raise SkeletonError("SKEL-001", "the skeleton file is missing", file=path) from fault
+        raise SkeletonError(
+            "SKEL-001", "the skeleton file is missing", file=path, mend="check the path"
+        ) from fault
     except OSError as fault:
         raise cannot_read(fault, path) from fault
     name = _agree(layout, written_layout, path)
     skeletons = {space: _skeleton(array, name, space, path) for space, array in arrays.items()}
     if len({skeleton.positions.shape[:2] for skeleton in skeletons.values()}) != 1:
-        raise SkeletonError("SKEL-005", "pixels and metres differ in people or frames", file=path)
+        raise SkeletonError(
+            "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
+        )
     return skeletons
 
 
@@ -146,13 +151,15 @@ def _skeleton(array: NDArray[Any], layout: str, space: Space, path: Path) -> Ske
             f"{space}: found {array.dtype} of shape {array.shape}, expected numbers "
             "(frames, joints, coordinates) or (people, frames, joints, coordinates)",
             file=path,
+            mend=_MEND_SHAPE,
         )
     people, frames = (1, *array.shape[:-2])[-2:]
     for found, limit, what in ((frames, FRAME_LIMIT, "frames"), (people, PEOPLE_LIMIT, "people")):
         if found > limit:
             raise SkeletonError(
-                "SKEL-003", f"{space}: {found} {what}, the limit is {limit}", file=path
-            )
+                "SKEL-003", f"{space}: {found} {what}, the limit is {limit}", file=path,
+                mend="split the clip",
+            )  # fmt: skip
     dimensions = array.shape[-1]
     allowed = (2,) if space == "pixels" else (2, 3)
     if dimensions not in allowed:
@@ -160,6 +167,7 @@ def _skeleton(array: NDArray[Any], layout: str, space: Space, path: Path) -> Ske
             "SKEL-005",
             f"{space}: found {dimensions} coordinates, expected {allowed[-1]}",
             file=path,
+            mend=_MEND_SHAPE,
         )
     info = SkeletonInfo(layout=layout, dimensions=dimensions)
     joints = check_positions(array.reshape(people, *array.shape[-3:]), info, file=path)
@@ -218,7 +226,7 @@ def _numbers(content: Any, path: Path) -> NDArray[Any]:
         return np.array(content, dtype=np.float64)
     except (ValueError, TypeError, OverflowError) as fault:
         raise SkeletonError(
-            "SKEL-005", "joints are not an even array of numbers", file=path
+            "SKEL-005", "joints are not an even array of numbers", file=path, mend=_MEND_SHAPE
         ) from fault
 
 

@@ -229,6 +229,7 @@ def check_positions(
             f"found shape {positions.shape}, expected (people, frames, joints, {info.dimensions})",
             file=file,
             where=where,
+            mend="give at least one person and one frame",
         )
     require_joint_count(
         positions.shape[2], get_layout(info.layout), file=None if file is None else str(file)

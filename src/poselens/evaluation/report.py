@@ -175,7 +175,7 @@ def render_report(report: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, signed=signed, points=_points, picture=_picture, count=_count
+        percent=percent, signed=signed, points=_points, picture=picture, count=count_text
     )
     best = report.fused or report.streams[0]
     style = resources.files("poselens.evaluation").joinpath("templates/report.css")
@@ -210,7 +210,7 @@ def summary(report: ReportData) -> list[str]:
     best = (report.fused or report.streams[0]).evaluation
     who = "Fused, the streams name" if report.fused else f"The {best.stream} stream names"
     sentences = [
-        f"{who} the action correctly in {percent(best.top1)} of {_count(best.n)} "
+        f"{who} the action correctly in {percent(best.top1)} of {count_text(best.n)} "
         f"{report.split} clips ({_range(best.top1_interval)}). "
         f"A random guess among {len(best.classes)} classes would be right in "
         f"{percent(1 / len(best.classes))}."
@@ -223,7 +223,7 @@ def summary(report: ReportData) -> list[str]:
     if worst.recall < 1:
         text = (
             f"The hardest class is {worst.name}, recognised in {percent(worst.recall)} of its "
-            f"{_count(worst.support)} clips."
+            f"{count_text(worst.support)} clips."
         )
         label, taken, count = most_confused(best, 1)[0]
         text += f" The most frequent mistake is {label} taken for {taken}, {_times(count)}."
@@ -264,7 +264,8 @@ def _points(share: float) -> str:
     return f"{100 * abs(share):.1f}"
 
 
-def _count(number: int) -> str:
+def count_text(number: int) -> str:
+    """Write a count with thin spaces between thousands."""
     return f"{number:,}".replace(",", _HIDDEN_SEPARATOR)
 
 
@@ -317,7 +318,7 @@ def _contrasts(
     ]
 
 
-def _picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
+def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
     """Return pixels as a data URI: JPEG, or PNG for pictures too small to gain by it."""
     buffer = io.BytesIO()
     small = pixels.size < 30_000

@@ -1,10 +1,12 @@
 """What earlier checks of a data set found out, a line a clip; and the columns of all clips."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import tempfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +19,9 @@ from poselens.data.inspect import VERSION, ClipTask, FileTask, Inspected
 from poselens.errors import UsageError
 
 _HEAD = '{"key":"'
-_KEY_DIGITS = 16
+_SUM = '","sum":"'
+_KEY_DIGITS, _SUM_DIGITS = 16, 8
+_SUM_AT = len(_HEAD) + _KEY_DIGITS + len(_SUM)
 
 
 class Ledger:
@@ -69,10 +73,8 @@ class Ledger:
                 break
             head = line[len(_HEAD) : len(_HEAD) + _KEY_DIGITS]
             if line.startswith(_HEAD.encode()) and len(head) == _KEY_DIGITS:
-                try:
+                with contextlib.suppress(ValueError):
                     places[int(head, 16)] = place
-                except ValueError:
-                    pass
             place += len(line)
         self._end = place
         return places
@@ -88,15 +90,20 @@ class Ledger:
         return self._places[key]
 
     def read(self, place: int) -> dict[str, Any]:
-        """Return the content of a line."""
+        """Return the content of a line; nothing where it is damaged."""
         self._file.seek(place)
-        content: dict[str, Any] = json.loads(self._file.readline())
+        line = self._file.readline()
+        if line[_SUM_AT : _SUM_AT + _SUM_DIGITS] != _checksum(line[_SUM_AT + _SUM_DIGITS :]):
+            return {}
+        content: dict[str, Any] = json.loads(line)
         return content
 
     def add(self, key: int, content: dict[str, Any]) -> int:
         """Write a line and return where it begins."""
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        line = f'{_HEAD}{key:0{_KEY_DIGITS}x}",{text[1:]}\n'.encode(errors="backslashreplace")
+        text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+        rest = f'",{text[1:]}\n'.encode()
+        head = f"{_HEAD}{key:0{_KEY_DIGITS}x}{_SUM}".encode()
+        line = head + _checksum(rest) + rest
         self._file.seek(0, os.SEEK_END)
         self._file.write(line)
         self._file.flush()
@@ -107,6 +114,10 @@ class Ledger:
     def close(self) -> None:
         """Close the file and let others in."""
         self._file.close()
+
+
+def _checksum(content: bytes) -> bytes:
+    return f"{zlib.crc32(content):0{_SUM_DIGITS}x}".encode()
 
 
 def clip_key(task: FileTask, clip: ClipTask) -> int:

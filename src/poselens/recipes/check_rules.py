@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from poselens.data.duplicates import STILL
 from poselens.data.folder import ClipFolder
-from poselens.data.info import ClipRecord
 from poselens.data.joint_facts import MARGIN, JointFacts, doubtful_unit
-from poselens.recipes.check_ledger import Columns
+from poselens.recipes.check_ledger import Columns, Ledger
 from poselens.types import Space
 
 Severity = Literal["error", "warning", "note"]
@@ -53,11 +52,13 @@ class Facts:
     Args:
         folder: The data set.
         columns: What was found out.
+        ledger: Where the text of it lies.
     """
 
-    def __init__(self, folder: ClipFolder, columns: Columns) -> None:
+    def __init__(self, folder: ClipFolder, columns: Columns, ledger: Ledger) -> None:
         self.folder = folder
         self.columns = columns
+        self._ledger = ledger
         spans, sizes = folder.spans(), folder.sizes()
         self.start_s, self.end_s = spans[0], spans[1]
         self.width, self.height = sizes[0], sizes[1]
@@ -80,38 +81,41 @@ class Facts:
         names = JointFacts.__dataclass_fields__
         return JointFacts(**{name: float(self[f"{space}_{name}"][clip]) for name in names})  # type: ignore[arg-type] # whole numbers are kept as floats
 
-    def record(self, clip: int) -> ClipRecord:
-        """Return the row of one clip."""
-        return self.folder.record(clip)
+    def fault(self, clip: int) -> dict[str, str | None]:
+        """Return code, message and mend of why the video of a clip cannot be used."""
+        fault: dict[str, str | None] = self._ledger.read(int(self.columns.place[clip]))["fault"]
+        return fault
 
 
 def _cut_short(facts: Facts) -> NDArray[np.bool_]:
     promised = facts["video_promised"]
-    return (promised > 0) & (facts["video_decoded"] < CUT_SHORT * promised)
+    return np.asarray((promised > 0) & (facts["video_decoded"] < CUT_SHORT * promised))
 
 
 def _damaged(facts: Facts) -> NDArray[np.bool_]:
     fewer = facts["video_decoded"] < 0.99 * facts["video_promised"]
-    return (fewer | (facts["video_damaged"] > 0)) & ~_cut_short(facts)
+    return np.asarray((fewer | (facts["video_damaged"] > 0)) & ~_cut_short(facts))
 
 
 def _say_decoded(facts: Facts, clip: int) -> str:
     decoded, promised = facts["video_decoded"][clip], facts["video_promised"][clip]
     text = f"{decoded:.0f} frames" if promised == 0 else f"{decoded:.0f} of {promised:.0f} frames"
     broken = facts["video_damaged"][clip]
-    return f"{text} decoded" + (f", {broken:.0f} of them or their packets damaged" if broken else "")
+    return f"{text} decoded" + (
+        f", {broken:.0f} of them or their packets damaged" if broken else ""
+    )
 
 
 def _ends_late(facts: Facts) -> NDArray[np.bool_]:
     end = facts.end_s * facts["video_fps"]
     late = end - facts["video_decoded"]
-    return (late > np.maximum(1, 0.02 * facts["frames"])) & (facts["frames"] > 0)
+    return np.asarray((late > np.maximum(1, 0.02 * facts["frames"])) & (facts["frames"] > 0))
 
 
 def _other_size(facts: Facts) -> NDArray[np.bool_]:
     wide = (facts.width > 0) & (facts.width != facts["video_width"])
     high = (facts.height > 0) & (facts.height != facts["video_height"])
-    return (wide | high) & np.isfinite(facts["video_width"])
+    return np.asarray((wide | high) & np.isfinite(facts["video_width"]))
 
 
 def _other_length(facts: Facts) -> NDArray[np.bool_]:
@@ -168,7 +172,9 @@ def _doubtful(facts: Facts) -> NDArray[np.bool_]:
     doubtful = np.zeros(len(facts.columns), np.bool_)
     for space in _SPACES:
         size = facts[f"{space}_size"]
-        for clip in np.flatnonzero((size < 4) if space == "pixels" else (size > 15) | (size < 0.02)):
+        for clip in np.flatnonzero(
+            (size < 4) if space == "pixels" else (size > 15) | (size < 0.02)
+        ):
             doubtful[clip] |= doubtful_unit(space, facts.joints(int(clip), space)) is not None
     return doubtful
 
@@ -184,12 +190,12 @@ def _say_unit(facts: Facts, clip: int) -> str:
 
 
 def _said_fault(facts: Facts, clip: int) -> str:
-    return facts.columns.codes[facts.columns.fault[clip]]
+    return facts.fault(clip)["message"] or ""
 
 
 RULES = (
     Rule(
-        "CHK-001", "error", "The video cannot be read",
+        "CHK-001", "error", "The video, or the clip in it, cannot be read",
         "mend or replace the file, or remove its row from clips.csv",
         lambda facts: facts.columns.fault >= 0,
         _said_fault,
