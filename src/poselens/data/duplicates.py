@@ -31,8 +31,14 @@ STRIDE = 2
 ALIKE = 0.45
 """Up to this :func:`distance` two clips are worth a second look, frame by frame."""
 
+ALIKE_JOINTS = 0.25
+"""The same for clips of joints alone."""
+
 COPY = 0.62
-"""Up to this :func:`frame_distance` two clips are copies of one recording."""
+"""Up to this :func:`frame_distance` two videos are copies of one recording."""
+
+COPY_JOINTS = 0.006
+"""Up to this :func:`joint_distance` two clips of joints alone are copies."""
 
 LENGTH_TOLERANCE = 0.15
 """Share of the longer clip's frames that the shorter one may lack."""
@@ -44,6 +50,7 @@ BANDS, BITS = 40, 20
 PEOPLE_COMPARED = 2
 _BUCKET, _NEIGHBOURS = 64, 16
 _KEPT_FRAMES = 512
+_PAIRS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +117,7 @@ class Timeline:
 
 def segment_means(frames: Float[np.ndarray, "t d"]) -> Float[np.ndarray, "s d"]:
     """Return the means of ``SEGMENTS`` equal stretches, frames on an edge counted in part."""
-    return _between(frames, np.linspace(0, len(frames), SEGMENTS + 1))
-
-
-def _between(
-    frames: Float[np.ndarray, "t d"], edges: Float[np.ndarray, " e"]
-) -> Float[np.ndarray, "s d"]:
+    edges = np.linspace(0, len(frames), SEGMENTS + 1)
     sums = np.concatenate([np.zeros_like(frames[:1]), np.cumsum(frames, axis=0)], dtype=np.float64)
     before = np.floor(edges).astype(int).clip(0, len(frames) - 1)
     part = (edges - before)[:, None]
@@ -153,31 +155,59 @@ def _scaled(moves: Float[np.ndarray, "s d"], frames: int) -> Likeness:
     return Likeness(np.round(moves * (127 / np.abs(moves).max())).astype(np.int8), frames)
 
 
-def distance(a: Likeness, b: Likeness) -> float:
+def distances(
+    one: Int[np.ndarray, "p s d"],
+    other: Int[np.ndarray, "p s d"],
+    frames: Int[np.ndarray, "p 2"],
+) -> Float[np.ndarray, " p"]:
     r"""Return how differently two clips move: 0 for the same, about 1.4 for unrelated ones.
 
     .. math:: \min_s \lVert \hat a_s - \hat b \rVert, \quad \hat x = x / \lVert x \rVert
 
     over the ways s in which the shorter clip may lie in the longer one: stretched over all of it,
     or without as many frames as it lacks at the start, at the end or at both.
+
+    Args:
+        one: ``Likeness.moves`` of one clip of each pair.
+        other: Those of the other.
+        frames: Frames of both.
     """
+    swap = (frames[:, 0] < frames[:, 1])[:, None, None]
+    longer, shorter = np.where(swap, other, one), np.where(swap, one, other)
+    most, least = frames.max(axis=1), frames.min(axis=1)
+    longer, wanted = longer.astype(np.float32), _units(shorter.astype(np.float32))
+    found = np.linalg.norm((_units(longer) - wanted).reshape(len(one), -1), axis=1)
+    if (most == least).all():
+        return np.asarray(found)
+    sums = np.concatenate([np.zeros_like(longer[:, :1]), np.cumsum(longer, axis=1)], axis=1)
+    steps = np.linspace(0, 1, SEGMENTS + 1)
+    for share in (0.0, 0.5, 1.0):
+        edges = share * (most - least)[:, None] + least[:, None] * steps
+        edges *= SEGMENTS / most[:, None]
+        before = np.floor(edges).astype(int).clip(0, SEGMENTS - 1)
+        part = (edges - before)[..., None].astype(np.float32)
+        low = np.take_along_axis(sums, before[..., None], axis=1)
+        high = np.take_along_axis(sums, before[..., None] + 1, axis=1)
+        means = np.diff(low * (1 - part) + high * part, axis=1)
+        moved = _units(means - means.mean(axis=1, keepdims=True)) - wanted
+        found = np.minimum(found, np.linalg.norm(moved.reshape(len(one), -1), axis=1))
+    return np.asarray(found)
+
+
+def _units(moves: Float[np.ndarray, "p s d"]) -> Float[np.ndarray, "p s d"]:
+    lengths = np.linalg.norm(moves.reshape(len(moves), -1), axis=1)[:, None, None]
+    units: Float[np.ndarray, "p s d"] = np.divide(
+        moves, lengths, out=np.zeros_like(moves), where=lengths > 0
+    )
+    return units
+
+
+def distance(a: Likeness, b: Likeness) -> float:
+    """Return :func:`distances` of one pair; infinite where they are not of one kind."""
     if a.moves.shape != b.moves.shape:
         return float("inf")
-    longer, shorter = (a, b) if a.frames >= b.frames else (b, a)
-    lacking = longer.frames - shorter.frames
-    wanted = _unit(shorter.moves.astype(np.float64))
-    starts = [0.0, lacking / 2, float(lacking)] if lacking else []
-    found = [np.linalg.norm(_unit(longer.moves.astype(np.float64)) - wanted)]
-    for start in starts:
-        edges = start + np.linspace(0, shorter.frames, SEGMENTS + 1)
-        part = _between(longer.moves.astype(np.float64), edges * (SEGMENTS / longer.frames))
-        found.append(np.linalg.norm(_unit(part - part.mean(axis=0)) - wanted))
-    return float(min(found))
-
-
-def _unit(moves: Float[np.ndarray, "s d"]) -> Float[np.ndarray, "s d"]:
-    length = float(np.linalg.norm(moves))
-    return moves / length if length else moves
+    frames = np.array([[a.frames, b.frames]])
+    return float(distances(a.moves[None], b.moves[None], frames)[0])
 
 
 def frame_distance(a: Float[np.ndarray, "t d"], b: Float[np.ndarray, "t2 d"]) -> float:
@@ -204,6 +234,36 @@ def frame_distance(a: Float[np.ndarray, "t d"], b: Float[np.ndarray, "t2 d"]) ->
         cosines = np.divide(dots, both, out=np.zeros_like(dots), where=both > 0)
         best = max(best, float((cosines * weights).sum() / weights.sum()))
     return float("inf") if best == -1.0 else float(np.sqrt(max(2 - 2 * best, 0.0)))
+
+
+def joint_distance(a: Float[np.ndarray, "t j c"], b: Float[np.ndarray, "t2 j c"]) -> float:
+    r"""Return how far apart the joints of two clips are, in sizes of the person.
+
+    .. math:: \min_s \sqrt{\operatorname{mean} \lVert \hat a_{t+s} - \hat b_t \rVert^2}
+
+    over joints known in both, each clip moved to its own mean and scaled by its own spread, and
+    over all places s where the shorter clip may lie in the longer one. Infinite where one is much
+    longer, or no joint is known in both. People move as alike as cyclic actions demand, but do not
+    stand alike to a millimetre.
+    """
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    lacking = len(longer) - len(shorter)
+    if lacking > LENGTH_TOLERANCE * len(longer):
+        return float("inf")
+    best = float("inf")
+    for start in range(lacking + 1):
+        part = longer[start : start + len(shorter)]
+        both = np.isfinite(part).all(axis=-1) & np.isfinite(shorter).all(axis=-1)
+        if both.any():
+            apart = _placed(part[both]) - _placed(shorter[both])
+            best = min(best, float(np.sqrt(np.square(apart).sum(axis=-1).mean())))
+    return best
+
+
+def _placed(points: Float[np.ndarray, "p c"]) -> Float[np.ndarray, "p c"]:
+    centred = points - points.mean(axis=0)
+    spread = float(np.sqrt(np.square(centred).sum(axis=-1).mean()))
+    return centred / spread if spread else centred
 
 
 @lru_cache(maxsize=4)
@@ -237,24 +297,29 @@ def candidates(
     neighbours alone, in the order of their next keys: a heap of copies still hangs together.
     """
     clips = np.flatnonzero(wanted)
-    found = [np.empty((0, 2), dtype=np.int64)]
+    found = np.empty(0, dtype=np.int64)
     for band in range(keys.shape[1]):
         here, beside = keys[clips, band], keys[clips, (band + 1) % keys.shape[1]]
         order = np.lexsort((beside, here))
         ranked, values = clips[order], here[order]
         sizes = _runs(values)
         reach = np.where(sizes > _BUCKET, _NEIGHBOURS, sizes - 1)
+        wide = np.repeat(reach, sizes)
+        new = [found]
         for step in range(1, int(reach.max(initial=0)) + 1):
-            wide = np.repeat(reach >= step, sizes)
-            same = wide[step:] & (values[step:] == values[:-step])
-            found.append(np.sort(np.stack([ranked[:-step][same], ranked[step:][same]], 1), axis=1))
-        found = [np.unique(np.concatenate(found), axis=0)]
-    return found[0]
+            places = np.flatnonzero(wide[:-step] >= step)
+            places = places[values[places] == values[places + step]]
+            pair = np.sort([ranked[places], ranked[places + step]], axis=0)
+            new.append(pair[0] * len(wanted) + pair[1])
+        found = np.unique(np.concatenate(new))
+    return np.stack(np.divmod(found, max(len(wanted), 1)), axis=1)
 
 
 def _runs(values: Int[np.ndarray, " n"]) -> Int[np.ndarray, " r"]:
     """Return how often each of sorted values is there."""
-    starts = np.flatnonzero(np.r_[np.ones(len(values) > 0, bool), values[1:] != values[:-1]])
+    starts = np.flatnonzero(values[1:] != values[:-1]) + 1
+    if len(values):
+        starts = np.r_[0, starts]
     sizes: Int[np.ndarray, " r"] = np.diff(np.r_[starts, len(values)])
     return sizes
 
@@ -262,20 +327,32 @@ def _runs(values: Int[np.ndarray, " n"]) -> Int[np.ndarray, " r"]:
 def worth_a_look(
     pairs: Int[np.ndarray, "p 2"], likeness_of: Callable[[int], Likeness]
 ) -> Iterator[tuple[int, int]]:
-    """Yield those of the candidates that move alike.
+    """Yield those of the candidates that move alike and differ little in length.
 
     Args:
         pairs: Candidates, sorted.
         likeness_of: Reads the likeness of a clip.
     """
     recent = lru_cache(maxsize=8192)(likeness_of)
-    for first, second in pairs.tolist():
-        one, other = recent(first), recent(second)
-        lacking = abs(one.frames - other.frames)
-        if lacking > LENGTH_TOLERANCE * max(one.frames, other.frames):
-            continue
-        if distance(one, other) <= ALIKE:
-            yield first, second
+    for start in range(0, len(pairs), _PAIRS):
+        kept, sides = [], []
+        for first, second in pairs[start : start + _PAIRS].tolist():
+            one, other = recent(first), recent(second)
+            most, least = max(one.frames, other.frames), min(one.frames, other.frames)
+            if one.moves.shape == other.moves.shape and most - least <= LENGTH_TOLERANCE * most:
+                kept.append((first, second))
+                sides.append((one, other))
+        # a data set may have both kinds: clips of joints alone, and clips with videos
+        for size in {one.moves.shape[1] for one, _ in sides}:
+            places = [p for p, (one, _) in enumerate(sides) if one.moves.shape[1] == size]
+            some = [sides[place] for place in places]
+            apart = distances(
+                np.stack([one.moves for one, _ in some]),
+                np.stack([other.moves for _, other in some]),
+                np.array([[one.frames, other.frames] for one, other in some]),
+            )
+            limit = ALIKE if size == SIDE * SIDE else ALIKE_JOINTS
+            yield from (kept[places[k]] for k in np.flatnonzero(apart <= limit))
 
 
 def clusters(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

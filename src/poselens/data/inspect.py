@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from poselens.data.duplicates import (
     COPY,
+    COPY_JOINTS,
     FINE_SIDE,
     PEOPLE_COMPARED,
     SIDE,
     Likeness,
     Timeline,
     frame_distance,
+    joint_distance,
     joint_likeness,
     video_likeness,
 )
@@ -324,26 +326,24 @@ def compare_pairs(task: PairsTask) -> list[tuple[int, int, float]]:
     """
     found = []
     for first, second in task.pairs:
-        one, other = (_changes(*task.clips[clip]) for clip in (first, second))
-        if one is None or other is None or one.shape[1] != other.shape[1]:
+        one, other = (_line(*task.clips[clip]) for clip in (first, second))
+        if one is None or other is None or one.shape[1:] != other.shape[1:]:
             continue
-        apart = frame_distance(one, other)
-        if apart <= COPY:
+        joints_alone = one.ndim == 3
+        apart = joint_distance(one, other) if joints_alone else frame_distance(one, other)
+        if apart <= (COPY_JOINTS if joints_alone else COPY):
             found.append((first, second, apart))
     return found
 
 
 @lru_cache(maxsize=64)
-def _changes(path: Path | None, clip: ClipTask) -> Float[np.ndarray, "t d"] | None:
-    """Return each frame of a clip as numbers whose changes can be compared."""
+def _line(path: Path | None, clip: ClipTask) -> NDArray[np.float32] | None:
+    """Return each frame of a clip as numbers that can be compared: pixels, or joints."""
     if path is None:
         place = clip.pixels or clip.metres
         assert place is not None
         joints = place.read()[:PEOPLE_COMPARED, :FRAMES_COMPARED].transpose(1, 0, 2, 3)
-        line = joints.reshape(len(joints), -1)
-        known = np.isfinite(line)
-        mean = np.where(known, line, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return np.where(known, line, mean).astype(np.float32)
+        return joints.reshape(len(joints), -1, joints.shape[-1])
     try:
         pictures = list(_fine_pictures(path, clip))
     except PoselensError:

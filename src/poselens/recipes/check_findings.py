@@ -193,7 +193,7 @@ class Checked:
         text = f"{total} {'clip' if total == 1 else 'clips'}: {', '.join(parts)}"
         severe = [(p.protocol, leak) for p in self.parts for leak in p.leaks if leak.severe]
         told = [
-            f"in {protocol}, test shares {leak.what} with {leak.parts[0]}"
+            f"in {protocol}, test shares {leak.what.partition(' (')[0]} with {leak.parts[0]}"
             for protocol, leak in severe[:2]
         ]
         if len(severe) > 2:

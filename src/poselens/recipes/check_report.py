@@ -60,7 +60,7 @@ def write_check(checked: Checked, out: Path, *, workers: int | None = None) -> W
 
 
 def summary(checked: Checked) -> dict[str, Any]:
-    """Return what ``check.json`` holds and ``--json`` prints; docs/guides/check.md names the keys."""
+    """Return what ``check.json`` holds and ``--json`` prints; see docs/guides/check.md."""
     facts, folder = checked.facts, checked.facts.folder
     return {
         "format": FORMAT,

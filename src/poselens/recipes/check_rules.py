@@ -141,27 +141,40 @@ def _other_rate(facts: Facts) -> NDArray[np.bool_]:
 
 def _stands_still(facts: Facts) -> NDArray[np.bool_]:
     held = (facts.worst("frozen") > 0.5) & ~_motionless(facts)
-    return held | (facts.worst("stuck") > 0) | (facts.worst("collapsed") > 0)
+    return held | (_stuck(facts) > 0) | (facts.worst("collapsed") > 0)
+
+
+def _stuck(facts: Facts) -> NDArray[np.float32]:
+    """Return joints that never move, beyond those that stand still in every clip.
+
+    Some layouts have a joint on the ground below the body, or at the origin.
+    """
+    stuck = facts.worst("stuck")
+    known = stuck[np.isfinite(stuck)]
+    return stuck - known.min(initial=np.inf) if len(known) else stuck
 
 
 def _say_still(facts: Facts, clip: int) -> str:
     parts = []
     if facts.worst("frozen")[clip] > 0.5:
         parts.append(f"nobody moves in {facts.worst('frozen')[clip]:.0%} of the steps")
-    if facts.worst("stuck")[clip] > 0:
-        parts.append(f"{facts.worst('stuck')[clip]:.0f} joints never move")
+    stuck = _stuck(facts)[clip]
+    if stuck > 0:
+        parts.append(f"{stuck:.0f} {'joint never moves' if stuck == 1 else 'joints never move'}")
     if facts.worst("collapsed")[clip] > 0:
         parts.append(f"all joints in one point in {facts.worst('collapsed')[clip]:.0%} of bodies")
     return ", ".join(parts)
 
 
 def _motionless(facts: Facts) -> NDArray[np.bool_]:
-    return np.asarray(
-        (facts.worst("motion") < 1e-4) | ((facts["motion"] < STILL) & (facts["frames"] > 1))
-    )
+    frames = np.fmax(facts["frames"], facts.worst("frames"))
+    still = (facts.worst("motion") < 1e-4) | ((facts["motion"] < STILL) & (facts["frames"] > 1))
+    return np.asarray(still | (frames == 1))
 
 
 def _say_motionless(facts: Facts, clip: int) -> str:
+    if np.fmax(facts["frames"], facts.worst("frames"))[clip] == 1:
+        return "a single frame"
     if facts.worst("motion")[clip] < 1e-4:
         return f"the joints do not move in {facts.worst('frames')[clip]:.0f} frames"
     return f"the picture changes by {facts['motion'][clip]:.2f} grey levels"
