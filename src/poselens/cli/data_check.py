@@ -57,7 +57,7 @@ def check(
     else:
         tell(checked.verdict())
         for finding in checked.findings:
-            tell(f"  {finding.severity}: {finding.title}: {finding.count} {finding.unit}")
+            tell(f"  {finding.severity}: {finding.title}: {finding.count} {finding.counted}")
         tell(f"look at {written.page}")
     ledger.close()
     return 1 if checked.failed(strict=strict) else 0

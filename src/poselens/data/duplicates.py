@@ -243,25 +243,31 @@ def joint_distance(a: Float[np.ndarray, "t j c"], b: Float[np.ndarray, "t2 j c"]
 
     over joints known in both, each clip moved to its own mean and scaled by its own spread, and
     over all places s where the shorter clip may lie in the longer one. Infinite where one is much
-    longer, or no joint is known in both. People move as alike as cyclic actions demand, but do not
-    stand alike to a millimetre.
+    longer, no joint is known in both, or a few frames already are far apart. People move as alike
+    as cyclic actions demand, but do not stand alike to a millimetre.
     """
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
     lacking = len(longer) - len(shorter)
     if lacking > LENGTH_TOLERANCE * len(longer):
         return float("inf")
     best = float("inf")
+    some = slice(None, None, max(len(shorter) // 8, 1))
     for start in range(lacking + 1):
         part = longer[start : start + len(shorter)]
-        both = np.isfinite(part).all(axis=-1) & np.isfinite(shorter).all(axis=-1)
-        if both.any():
-            apart = _placed(part[both]) - _placed(shorter[both])
-            best = min(best, float(np.sqrt(np.square(apart).sum(axis=-1).mean())))
+        if _apart(part[some], shorter[some]) < 5 * COPY_JOINTS:
+            best = min(best, _apart(part, shorter))
     return best
 
 
+def _apart(a: Float[np.ndarray, "t j c"], b: Float[np.ndarray, "t j c"]) -> float:
+    both = np.isfinite(a[..., 0]) & np.isfinite(b[..., 0])
+    if not both.any():
+        return float("inf")
+    return float(np.sqrt(np.square(_placed(a[both]) - _placed(b[both])).sum(axis=-1).mean()))
+
+
 def _placed(points: Float[np.ndarray, "p c"]) -> Float[np.ndarray, "p c"]:
-    centred = points - points.mean(axis=0)
+    centred: Float[np.ndarray, "p c"] = points - points.mean(axis=0)
     spread = float(np.sqrt(np.square(centred).sum(axis=-1).mean()))
     return centred / spread if spread else centred
 

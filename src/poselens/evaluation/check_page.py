@@ -14,7 +14,7 @@ from poselens.evaluation.report import count_text, percent, picture
 
 Level = Literal["error", "warning", "note"]
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 170, 44, 34
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 330, 160, 44, 36
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How often a number occurs among the clips.
+    """How often a number occurs among the clips; one bin where it is the same for all.
 
     Attributes:
         title: What is counted.
@@ -152,7 +152,15 @@ def render_check(page: CheckPage) -> str:
     return environment.get_template("check.html.j2").render(
         page=page,
         style=Markup(style.read_text(encoding="utf-8")),  # our own file
-        histograms=[(each, Markup(histogram_svg(each))) for each in page.histograms],
+        histograms=[
+            (each, Markup(histogram_svg(each))) for each in page.histograms if len(each.counts) > 1
+        ],
+        alike=[
+            f"{each.title}: {_number(float(each.edges[0]))} {each.unit} in all "
+            f"{count_text(int(each.counts[0]))} clips."
+            for each in page.histograms
+            if len(each.counts) == 1
+        ],
         counts={
             level: sum(problem.level == level for problem in page.problems)
             for level in ("error", "warning", "note")

@@ -69,6 +69,11 @@ class Finding:
     unit: str
     items: "Items"
 
+    @property
+    def counted(self) -> str:
+        """The unit, in the number of ``count``."""
+        return {"classes": "class"}.get(self.unit, self.unit[:-1]) if self.count == 1 else self.unit
+
     def shown(self) -> list[Item]:
         """Return the first of the items."""
         return [item for item, _ in zip(self.items, range(SHOWN), strict=False)]
@@ -183,7 +188,7 @@ class Checked:
     def verdict(self) -> str:
         """Return the outcome in one line that anybody understands."""
         total = len(self.facts.columns)
-        parts = [f"{self.fine} fine"]
+        parts = [f"{'all' if self.fine == total > 1 else self.fine} fine"]
         if self.with_warnings:
             parts.append(f"{self.with_warnings} with warnings")
         if self.with_errors:

@@ -15,8 +15,9 @@ from poselens.evaluation.check_page import Tile
 from poselens.evaluation.overlay import draw_joints
 from poselens.pose.layouts import Layout, get_layout
 from poselens.recipes.check_rules import Facts
+from poselens.types import Box
 
-TILE_HEIGHT, STRIP_HEIGHT = 150, 90
+TILE_HEIGHT, STRIP_HEIGHT = 200, 90
 STRIP_FRAMES = 5
 CLASSES_SHOWN, GROUPS_SHOWN, CLIPS_OF_A_GROUP = 100, 20, 4
 _PAPER = (246, 247, 249)
@@ -30,13 +31,16 @@ class _Wanted:
     clip: int
     video: Path
     frames: tuple[int, ...]
+    box: Box
     size: tuple[int, int]
 
 
 def _read(wanted: _Wanted) -> NDArray[np.uint8]:
     from poselens.data.video import read_frames
 
-    return np.asarray(read_frames(wanted.video, wanted.frames, size=wanted.size).pixels)
+    return np.asarray(
+        read_frames(wanted.video, wanted.frames, box=wanted.box, size=wanted.size).pixels
+    )
 
 
 def class_gallery(facts: Facts, workers: int | None = None) -> list[Tile]:
@@ -87,10 +91,11 @@ def _pictures(
     moments = {clip: _moments(_frames(facts, clip), count) for clip in clips}
     found: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
     filmed = [clip for clip in clips if np.isfinite(facts["video_height"][clip])]
-    tasks = (_wanted(facts, clip, moments[clip], height) for clip in filmed)
+    # a strip shows the whole picture, a single one the person
+    tasks = (_wanted(facts, clip, moments[clip], height, whole=count > 1) for clip in filmed)
     for task, pixels in in_children(_read, tasks, file_of=lambda task: task.video, workers=workers):
         if not isinstance(pixels, PoselensError):
-            drawn = _with_joints(facts, task.clip, moments[task.clip], pixels)
+            drawn = _with_joints(facts.folder, task, moments[task.clip], pixels)
             found[task.clip] = np.concatenate(drawn, axis=1)
     for clip in clips:
         if clip not in found and clip not in filmed:
@@ -111,33 +116,50 @@ def _moments(frames: int, count: int) -> NDArray[np.int64]:
     return middles.clip(0, max(frames - 1, 0))
 
 
-def _wanted(facts: Facts, clip: int, moments: NDArray[np.int64], height: int) -> _Wanted:
+def _wanted(
+    facts: Facts, clip: int, moments: NDArray[np.int64], height: int, *, whole: bool
+) -> _Wanted:
     path = facts.folder.video_path(clip)
     assert path is not None
     start, fps = facts.start_s[clip], facts["video_fps"][clip]
     first = 0 if np.isnan(start) else round(float(start) * float(fps))
-    wide = facts["video_width"][clip] / facts["video_height"][clip]
-    width = max(round(height * min(float(wide), _MOST_WIDE)), 1)
-    return _Wanted(clip, path, tuple((moments + first).tolist()), (height, width))
+    frame = Box(0, 0, int(facts["video_width"][clip]), int(facts["video_height"][clip]))
+    box = frame if whole else _about_people(facts.folder, clip, moments, frame)
+    width = max(round(height * min(box.width / box.height, _MOST_WIDE)), 1)
+    return _Wanted(clip, path, tuple((moments + first).tolist()), box, (height, width))
+
+
+def _about_people(folder: ClipFolder, clip: int, moments: NDArray[np.int64], frame: Box) -> Box:
+    """Return a box of the picture's own shape about the joints, with as much around them."""
+    skeleton = folder.skeleton(clip, "pixels")
+    if skeleton is None:
+        return frame
+    joints = skeleton.positions[:, moments.clip(0, skeleton.frames - 1)]
+    known = joints[np.isfinite(joints).all(axis=-1)]
+    if len(known) == 0:
+        return frame
+    size = np.array([frame.width, frame.height], dtype=np.float64)
+    low, high = known.min(axis=0).clip(0, size), known.max(axis=0).clip(0, size)
+    share = float(np.clip(1.8 * ((high - low) / size).max(), 0.35, 1.0))
+    corner = ((low + high) / 2 - share * size / 2).clip(0, (1 - share) * size).astype(int)
+    left, top = corner.tolist()
+    wide, tall = np.maximum((share * size).astype(int), 1).tolist()
+    return Box(left, top, left + wide, top + tall)
 
 
 def _with_joints(
-    facts: Facts, clip: int, moments: NDArray[np.int64], pixels: UInt8[np.ndarray, "n h w 3"]
+    folder: ClipFolder, task: _Wanted, moments: NDArray[np.int64], pixels: NDArray[np.uint8]
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
-    skeleton = facts.folder.skeleton(clip, "pixels")
+    skeleton = folder.skeleton(task.clip, "pixels")
     if skeleton is None:
         return list(pixels)
-    layout = get_layout(skeleton.layout)
-    scale = np.array(
-        [
-            pixels.shape[2] / facts["video_width"][clip],
-            pixels.shape[1] / facts["video_height"][clip],
-        ]
-    )
+    layout, box = get_layout(skeleton.layout), task.box
+    scale = np.array([pixels.shape[2] / box.width, pixels.shape[1] / box.height])
     shown = []
     for moment, frame in zip(moments.tolist(), pixels, strict=True):
-        joints = skeleton.positions[:, min(moment, skeleton.frames - 1)] * scale
-        shown.append(draw_joints(frame, joints.astype(np.float32), layout))
+        joints = skeleton.positions[:, min(moment, skeleton.frames - 1)]
+        placed = (joints - np.array([box.left, box.top])) * scale
+        shown.append(draw_joints(frame, placed.astype(np.float32), layout))
     return shown
 
 

@@ -164,15 +164,14 @@ def _histograms(facts: Facts) -> list[Histogram]:
         if name not in numbers or (name in ("outside", "people") and numbers[name].max() <= 1):
             continue
         known = numbers[name][np.isfinite(numbers[name])].astype(np.float64)
-        span = (0.0, 100.0) if unit.startswith("%") else _span(known)
-        counts, edges = np.histogram(known, bins=20, range=span)
+        low, high = float(known.min()), float(known.max())
+        if high - low < 1e-6:
+            counts, edges = np.array([len(known)]), np.array([low, high])
+        else:
+            span = (0.0, 100.0) if unit.startswith("%") else (low, high)
+            counts, edges = np.histogram(known, bins=20, range=span)
         drawn.append(Histogram(title, unit, edges, counts))
     return drawn
-
-
-def _span(known: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = float(known.min()), float(known.max())
-    return (max(low - 0.5, 0.0), high + 0.5) if high - low < 1e-6 else (low, high)
 
 
 def _page(checked: Checked, workers: int | None) -> CheckPage:
@@ -192,7 +191,7 @@ def _page(checked: Checked, workers: int | None) -> CheckPage:
         problems=[
             Problem(
                 finding.code, finding.severity, finding.title, finding.mend, finding.count,
-                finding.unit,
+                finding.counted,
                 [Row(item.id, item.file, item.reason, item.code) for item in finding.shown()],
             )
             for finding in checked.findings
