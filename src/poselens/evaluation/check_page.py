@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from poselens.evaluation.report import count_text, percent, picture
+from poselens.evaluation.page import count_text, page_environment, page_style
 
 Level = Literal["error", "warning", "note"]
 
@@ -140,31 +138,28 @@ class CheckPage:
 
 def render_check(page: CheckPage) -> str:
     """Return the page as HTML: styles, figures and pictures inside, nothing fetched."""
-    environment = Environment(
-        loader=PackageLoader("poselens.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, picture=picture, count=count_text)
-    style = resources.files("poselens.evaluation").joinpath("templates/report.css")
-    return environment.get_template("check.html.j2").render(
-        page=page,
-        style=Markup(style.read_text(encoding="utf-8")),  # our own file
-        histograms=[
-            (each, Markup(histogram_svg(each))) for each in page.histograms if len(each.counts) > 1
-        ],
-        alike=[
-            f"{each.title}: {_number(float(each.edges[0]))} {each.unit} in all "
-            f"{count_text(int(each.counts[0]))} clips."
-            for each in page.histograms
-            if len(each.counts) == 1
-        ],
-        counts={
-            level: sum(problem.level == level for problem in page.problems)
-            for level in ("error", "warning", "note")
-        },
+    return (
+        page_environment()
+        .get_template("check.html.j2")
+        .render(
+            page=page,
+            style=page_style(),
+            histograms=[
+                (each, Markup(histogram_svg(each)))
+                for each in page.histograms
+                if len(each.counts) > 1
+            ],
+            alike=[
+                f"{each.title}: {_number(float(each.edges[0]))} {each.unit} in all "
+                f"{count_text(int(each.counts[0]))} clips."
+                for each in page.histograms
+                if len(each.counts) == 1
+            ],
+            counts={
+                level: sum(problem.level == level for problem in page.problems)
+                for level in ("error", "warning", "note")
+            },
+        )
     )
 
 
