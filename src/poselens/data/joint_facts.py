@@ -117,7 +117,8 @@ def _outside(values: Float[np.ndarray, "k c"], picture: tuple[int, int]) -> floa
         return math.nan
     height, width = picture
     edge = np.array([width, height], dtype=np.float64)
-    beyond = (values < -MARGIN * edge) | (values > (1 + MARGIN) * edge)
+    flat = values[:, :2]
+    beyond = (flat < -MARGIN * edge) | (flat > (1 + MARGIN) * edge)
     return float(beyond.any(axis=1).mean())
 
 
@@ -135,10 +136,9 @@ def doubtful_unit(space: Space, facts: JointFacts) -> str | None:
             return None
         inside = facts.lowest >= -0.5 and facts.highest <= 1.5
         return "shares of the picture (0 to 1)" if inside else "metres"
-    if size > 150:
-        return "pixels" if facts.lowest >= 0 else "millimetres"
     if size > 15:
-        return "centimetres"
+        smaller = "millimetres" if size > 400 else "centimetres"
+        return f"pixels or {smaller}" if facts.lowest >= 0 else smaller
     if size < 0.02:
         return "kilometres, or scaled by 1/1000"
     return None

@@ -1,6 +1,7 @@
 """The skeletons of a data set: one memory-mapped array per space, and an index of clips."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,24 @@ class SkeletonStore:
     def digest(self) -> bytes:
         """Return the SHA-256 of the joints and their index, the same on every machine."""
         digest = hashlib.sha256(repr(self.rows.shape).encode())
-        for start in range(0, len(self.rows), _HASH_ROWS):
-            block = self.rows[start : start + _HASH_ROWS].astype("<f4")
-            digest.update(block.tobytes())
+        for block in self._blocks():
+            digest.update(block.astype("<f4").tobytes())
         digest.update("\n".join(self.ids).encode())
         for numbers in (self.offset, self.frames, self.people):
             digest.update(numbers.astype("<i8").tobytes())
         return digest.digest()
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, read and not mapped: mapped ones would count as memory of the process."""
+        if not isinstance(self.rows, np.memmap):
+            yield np.asarray(self.rows)
+            return
+        each = int(np.prod(self.rows.shape[1:]))
+        with Path(str(self.rows.filename)).open("rb") as file:
+            file.seek(self.rows.offset)
+            for start in range(0, len(self.rows), _HASH_ROWS):
+                rows = min(_HASH_ROWS, len(self.rows) - start)
+                yield np.fromfile(file, dtype=self.rows.dtype, count=rows * each)
 
 
 def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*b v c"]:

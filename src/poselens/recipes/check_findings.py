@@ -342,6 +342,11 @@ def _class_findings(folder: ClipFolder, parts: Sequence[Parts]) -> Iterator[Find
     uneven: list[str] = []
     for each in parts:
         counts = each.table[:-1]
+        absent += [
+            f"{each.protocol}: no clip at all in {part}"
+            for part in ("train", "test")
+            if each.table[:, PARTS.index(part)].sum() == 0
+        ]
         for name, row in zip(folder.info.classes, counts[:, :3].tolist(), strict=True):
             for part, total, clips in zip(PARTS, counts.sum(axis=0), row, strict=False):
                 if clips or not total:
@@ -362,7 +367,7 @@ def _class_findings(folder: ClipFolder, parts: Sequence[Parts]) -> Iterator[Find
         "give them training clips, or take the class out", "classes", untrained,
     )  # fmt: skip
     yield _texts(
-        "CHK-026", "warning", "Classes without clips in a part",
+        "CHK-026", "warning", "Classes without clips in a part, or parts without clips",
         "split again with `poselens data split`, or gather more clips", "classes", absent,
     )  # fmt: skip
     yield _texts(
