@@ -112,7 +112,10 @@ class SkeletonStore:
             file.seek(self.rows.offset)
             for start in range(0, len(self.rows), _HASH_ROWS):
                 rows = min(_HASH_ROWS, len(self.rows) - start)
-                yield np.fromfile(file, dtype=self.rows.dtype, count=rows * each)
+                block: NDArray[np.float32] = np.fromfile(
+                    file, dtype=self.rows.dtype, count=rows * each
+                )
+                yield block
 
 
 def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*b v c"]:
