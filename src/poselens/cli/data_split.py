@@ -55,11 +55,7 @@ def split(
 
     The protocol is added to dataset.yaml and clips.csv; nothing else is touched.
     """
-    from contextlib import nullcontext
-
-    from poselens.data.folder import open_folder
-    from poselens.data.parting import Wish, part_clips
-    from poselens.data.resplit import only_writer, require_names, write_protocols
+    from poselens.data.parting import Wish
 
     wish = Wish(
         by=tuple(part.strip() for part in by.split("+")),
@@ -74,16 +70,26 @@ def split(
         gap_s=gap,
         shares=_shares(shares or []),
     )
-    remark = None
-    opened = open_folder(folder)
-    with nullcontext() if dry_run else only_writer(folder):
-        # what another process wrote before this one's turn counts
-        opened = opened if dry_run else open_folder(folder)
-        made = part_clips(opened, name, wish)
-        require_names(opened, [parted.name for parted in made], overwrite=overwrite)
-        if not dry_run:
-            remark = write_protocols(opened, made)
+    opened, made, remark = _make(folder, name, wish, overwrite=overwrite, write=not dry_run)
     return _tell(opened, made, wish, written=not dry_run, remark=remark, as_json=as_json)
+
+
+def _make(
+    root: Path, name: str, wish: "Wish", *, overwrite: bool, write: bool
+) -> "tuple[ClipFolder, list[Parted], str | None]":
+    """Return the data set as it was, its new protocols, and a remark on how they were written."""
+    from contextlib import nullcontext
+
+    from poselens.data.folder import open_folder
+    from poselens.data.parting import part_clips
+    from poselens.data.resplit import only_writer, require_names, write_protocols
+
+    # what another process has written before this one's turn counts
+    with only_writer(root) if write else nullcontext():
+        folder = open_folder(root)
+        made = part_clips(folder, name, wish)
+        require_names(folder, [parted.name for parted in made], overwrite=overwrite)
+        return folder, made, write_protocols(folder, made) if write else None
 
 
 def _values(text: str | None) -> tuple[str, ...]:

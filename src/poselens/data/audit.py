@@ -74,8 +74,11 @@ def refuse_leaks(folder: ClipFolder, protocol: str, *, allowed: bool) -> Audit:
         between.setdefault(leak.parts, []).append(_counted(leak))
     raise AnnotationError(
         "DATA-060",
-        "; ".join(f"{', '.join(told)} are in both {early} and {late}"
-                  for (early, late), told in between.items()),
+        "; ".join(
+            f"{', '.join(told)} {'is' if told[0].startswith('1 ') and len(told) == 1 else 'are'} "
+            f"in both {early} and {late}"
+            for (early, late), told in between.items()
+        ),
         file=folder.root,
         where=f"protocol {protocol!r}",
         mend="make another split with `poselens data split`; name under `shares` in dataset.yaml "
@@ -85,11 +88,8 @@ def refuse_leaks(folder: ClipFolder, protocol: str, *, allowed: bool) -> Audit:
 
 
 def _counted(leak: Leak) -> str:
-    if leak.kind == "clip":
-        return f"{leak.clips} clips"
-    if leak.kind == "time":
-        return f"moments of {leak.clips} clips"
-    return leak.what
+    clips = "1 clip" if leak.clips == 1 else f"{leak.clips} clips"
+    return {"clip": clips, "time": f"moments of {clips}"}.get(leak.kind, leak.what)
 
 
 def leak_facts(leaks: Sequence[Leak]) -> list[dict[str, Any]]:

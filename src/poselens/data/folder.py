@@ -205,7 +205,7 @@ class ClipFolder:
                 mode="json", exclude={"video_roots": True, "protocols": {"__all__": {"shares"}}}
             )
             # a key that came with a later version does not change data sets that do not use it
-            for later in ("hierarchy",):
+            for later in ("hierarchy", "layouts"):
                 if not said[later]:
                     del said[later]
             digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())

@@ -25,7 +25,7 @@ def deal_folds(
         \sum_{f,k} \left(\frac{n_{fk}}{n_k}\right)^2 + F \sum_f \left(\frac{n_f}{n}\right)^2
 
     grows least in each round (an assignment problem). The order of clips plays no part, and a clip
-    more or less mostly leaves every other where it was; taking the largest groups first evens
+    more or less moves few of the others; taking the largest groups first evens
     out a little more, and moves half of all clips.
 
     Departure: scikit-learn's ``StratifiedGroupKFold`` promises no release the folds of another, and

@@ -50,7 +50,22 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
     require_source(src, out)
     folder = src / "all_sqe" if (src / "all_sqe").is_dir() else src
     report = ImportReport()
-    info = DatasetInfo(
+    with FolderWriter(out, _info()) as writer:
+        for path in sorted(folder.iterdir()):
+            try:
+                record, joints_metres = _read_clip(path)
+            except PoselensError as fault:
+                report.skip_fault(fault, path)
+                continue
+            writer.add(record, _parts(record), {"metres": joints_metres[None]})
+            report.imported += 1
+        require_clips(report.imported, src, report)
+        report.write(writer.staging)
+    return report
+
+
+def _info() -> DatasetInfo:
+    return DatasetInfo(
         name="NW-UCLA",
         classes=list(CLASSES),
         skeletons={"metres": SkeletonInfo(layout="ucla-20", dimensions=3)},
@@ -77,18 +92,6 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
         source="Northwestern-UCLA Multiview Action 3D; Wang et al., CVPR 2014",
         licence="academic use",
     )
-    with FolderWriter(out, info) as writer:
-        for path in sorted(folder.iterdir()):
-            try:
-                record, joints_metres = _read_clip(path)
-            except PoselensError as fault:
-                report.skip_fault(fault, path)
-                continue
-            writer.add(record, _parts(record), {"metres": joints_metres[None]})
-            report.imported += 1
-        require_clips(report.imported, src, report)
-        report.write(writer.staging)
-    return report
 
 
 def _parts(record: ClipRecord) -> dict[str, Part]:

@@ -146,7 +146,8 @@ def judge(folder: ClipFolder, parted: Parted) -> tuple[list[Leak], list[str]]:
         if lacking:
             names = ", ".join(folder.info.classes[label] for label in lacking[:5])
             more = ", …" if len(lacking) > 5 else ""
-            notes.append(f"{len(lacking)} classes have no clip in {part}: {names}{more}")
+            count = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
+            notes.append(f"{count} no clip in {part}: {names}{more}")
     return found.leaks, notes
 
 

@@ -50,9 +50,12 @@ def only_writer(root: Path) -> Iterator[None]:
     """Keep every other process from writing protocols into this data set meanwhile.
 
     Raises:
-        UsageError: ``DATA-058`` another one is at it.
+        UsageError: ``DATA-001`` no such folder, ``DATA-058`` another process is at it.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written.
     """
+    if not root.is_dir():
+        found = "is not a folder" if root.exists() else "does not exist"
+        raise UsageError("DATA-001", f"the data set {found}", file=root.absolute())
     try:
         descriptor = os.open(root, os.O_RDONLY)
     except OSError as fault:
@@ -67,6 +70,9 @@ def only_writer(root: Path) -> Iterator[None]:
                 file=root,
                 mend="wait for it",
             ) from fault
+        except OSError:
+            # some network file systems have no locks
+            pass
         yield
     finally:
         os.close(descriptor)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from poselens.checkpoint import make_folder
 from poselens.clips.stream import RgbStream
 from poselens.clips.views import choose_views, count_views
-from poselens.data.audit import audit, kept_leaks, leak_facts
+from poselens.data.audit import Audit, audit, kept_leaks, leak_facts
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.data.leakage import Leak
@@ -129,13 +129,8 @@ def evaluate_bundle(
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
     found = audit(folder, protocol)
     leaks = found.about(cast(Part, part))
-    notes = [
-        *_cost_of(views, bundle),
-        *(leak.sentence() for leak in leaks),
-        *found.notes,
-        *_leaks_when_trained(bundle, protocol, part, leaks),
-        *_doubts(bundle, fingerprint, protocol, part),
-    ]
+    notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
+    notes += _doubts(bundle, fingerprint, protocol, part)
     return Result(streams, judged, scores, skipped, notes, protocol, part, leaks)
 
 
@@ -162,10 +157,13 @@ def _cost_of(views: str, bundle: Bundle) -> Iterator[str]:
         yield "the fusion was fitted on one view of each clip"
 
 
-def _leaks_when_trained(
-    bundle: Bundle, protocol: str, part: str, leaks: Sequence[Leak]
-) -> Iterator[str]:
-    """Say what was shared when a stream was trained and is no longer, or is declared since."""
+def _shared(bundle: Bundle, part: str, found: Audit, leaks: Sequence[Leak]) -> Iterator[str]:
+    """Say what the part shares, and what it shared when a stream was trained, as far as it differs.
+
+    It differs where the data set was changed, or a protocol declares since what it shares.
+    """
+    yield from (leak.sentence() for leak in leaks)
+    yield from found.notes
     now = {(leak.kind, leak.parts) for leak in leaks if leak.severe}
     for trained in bundle.streams:
         data = trained.facts.get("data", {})

@@ -68,21 +68,15 @@ def train_fuse_report(
             without a stream, ``RUN-006`` as :func:`settings_for`; else as training, fusing and
             evaluating do.
     """
-    if not streams:
-        raise UsageError(
-            "RUN-009",
-            "there is nothing to train on: no video, no skeleton",
-            file=folder.root,
-            mend="give other --streams, or estimate the joints first",
-        )
+    _require_streams(streams, folder)
     bundle, page = out / "bundle", out / "report.html"
     _require_ours(bundle)
     commands: list[str] = []
     for name in streams:
         told(f"training {name}")
         chosen = [*settings_for(folder, recipe, name), *settings]
-        place = out / name
-        request = Request(folder.root, protocol, recipe.name, place, device, True, allow_leakage)
+        about = (folder.root, protocol, recipe.name, out / name, device)
+        request = Request(*about, resume=True, allow_leakage=allow_leakage)
         finished = train(folder, _section(recipe, name, chosen), request)
         if finished.exit_code:
             return Made(bundle, page, None, finished.exit_code)
@@ -97,6 +91,16 @@ def train_fuse_report(
     result = evaluate_bundle(loaded, folder, protocol, "test")
     make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
     return Made(bundle, page, result, 0)
+
+
+def _require_streams(streams: Sequence[str], folder: ClipFolder) -> None:
+    if not streams:
+        raise UsageError(
+            "RUN-009",
+            "there is nothing to train on: no video, no skeleton",
+            file=folder.root,
+            mend="give other --streams, or estimate the joints first",
+        )
 
 
 def _section(recipe: Recipe, stream: str, settings: Sequence[str]) -> RgbSection | SkeletonSection:
