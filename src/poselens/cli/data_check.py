@@ -45,19 +45,18 @@ def check(
     protocols = list(data.info.protocols) if protocol is None else [protocol]
     for name in protocols:
         data.parts(name)
-    ledger = Ledger(ledger_path(folder, quick=quick), fresh=fresh)
-    with bar("looking at clips", len(data)) as told:
-        columns = look_at_clips(data, ledger, quick=quick, workers=workers, told=told)
-    with bar("comparing clips that look alike", None) as told:
-        copies = find_copies(data, columns, ledger, workers=workers, told=told)
-    checked = judge(Facts(data, columns, ledger), copies, protocols, quick=quick)
-    written = write_check(checked, out or folder / "check", workers=workers)
-    if as_json:
-        give_json(summary(checked))
-    else:
+    with Ledger(ledger_path(folder, quick=quick), fresh=fresh) as ledger:
+        with bar("looking at clips", len(data)) as told:
+            columns = look_at_clips(data, ledger, quick=quick, workers=workers, told=told)
+        with bar("comparing clips that look alike", None) as told:
+            copies = find_copies(data, columns, ledger, workers=workers, told=told)
+        checked = judge(Facts(data, columns, ledger), copies, protocols, quick=quick)
+        written = write_check(checked, out or folder / "check", workers=workers)
+        if as_json:
+            give_json(summary(checked))
+    if not as_json:
         tell(checked.verdict())
         for finding in checked.findings:
             tell(f"  {finding.severity}: {finding.title}: {finding.count} {finding.counted}")
         tell(f"look at {written.page}")
-    ledger.close()
     return 1 if checked.failed(strict=strict) else 0

@@ -112,10 +112,7 @@ class SkeletonStore:
             file.seek(self.rows.offset)
             for start in range(0, len(self.rows), _HASH_ROWS):
                 rows = min(_HASH_ROWS, len(self.rows) - start)
-                block: NDArray[np.float32] = np.fromfile(
-                    file, dtype=self.rows.dtype, count=rows * each
-                )
-                yield block
+                yield np.frombuffer(file.read(rows * each * 4), dtype=np.float32)
 
 
 def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*b v c"]:

@@ -1,6 +1,5 @@
 """What earlier checks of a data set found out, a line a clip; and the columns of all clips."""
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -54,6 +53,7 @@ class Ledger:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as fault:
+            self._file.close()
             raise UsageError(
                 "CHK-029", "another check of this data set is running", file=path,
                 mend="wait until it is done",
@@ -71,13 +71,18 @@ class Ledger:
                 # cut short by a kill; what follows begins on a line of its own
                 self._file.truncate(place)
                 break
-            head = line[len(_HEAD) : len(_HEAD) + _KEY_DIGITS]
-            if line.startswith(_HEAD.encode()) and len(head) == _KEY_DIGITS:
-                with contextlib.suppress(ValueError):
-                    places[int(head, 16)] = place
+            key = _key_of(line)
+            if key is not None:
+                places[key] = place
             place += len(line)
         self._end = place
         return places
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __contains__(self, key: int) -> bool:
         return key in self._places
@@ -102,8 +107,7 @@ class Ledger:
         """Write a line and return where it begins."""
         text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
         rest = f'",{text[1:]}\n'.encode()
-        head = f"{_HEAD}{key:0{_KEY_DIGITS}x}{_SUM}".encode()
-        line = head + _checksum(rest) + rest
+        line = _beginning(key) + _checksum(rest) + rest
         self._file.seek(0, os.SEEK_END)
         self._file.write(line)
         self._file.flush()
@@ -114,6 +118,19 @@ class Ledger:
     def close(self) -> None:
         """Close the file and let others in."""
         self._file.close()
+
+
+def _key_of(line: bytes) -> int | None:
+    """Return the key of a line, None where its beginning is not as it was written."""
+    try:
+        key = int(line[len(_HEAD) : len(_HEAD) + _KEY_DIGITS], 16)
+    except ValueError:
+        return None
+    return key if line.startswith(_beginning(key)) else None
+
+
+def _beginning(key: int) -> bytes:
+    return f"{_HEAD}{key:0{_KEY_DIGITS}x}{_SUM}".encode()
 
 
 def _checksum(content: bytes) -> bytes:
