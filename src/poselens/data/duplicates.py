@@ -28,7 +28,7 @@ FINE_SIDE = 16
 STRIDE = 2
 """Frames over which a change is looked at."""
 
-ALIKE = 0.45
+ALIKE = 0.55
 """Up to this :func:`distance` two clips are worth a second look, frame by frame."""
 
 ALIKE_JOINTS = 0.25

@@ -24,6 +24,7 @@ from poselens.data.duplicates import (
     SIDE,
     Likeness,
     Timeline,
+    band_keys,
     frame_distance,
     joint_distance,
     joint_likeness,
@@ -119,6 +120,7 @@ class Inspected:
         content: SHA-256 of the bytes of its video, or of its joints.
         motion: Grey levels by which its pictures move, NaN where not known.
         likeness: How it moves, to compare it with others.
+        bands: Keys of ``likeness``, by which copies are found.
         fault: Why its video cannot be used.
     """
 
@@ -129,6 +131,7 @@ class Inspected:
     content: str = ""
     motion: float = float("nan")
     likeness: Likeness | None = None
+    bands: NDArray[np.uint32] | None = None
     fault: PoselensError | None = None
 
 
@@ -147,6 +150,8 @@ def inspect_file(task: FileTask) -> list[Inspected]:
                 each.fault = fault
     for clip, each in zip(task.clips, found, strict=True):
         _look_at_joints(clip, each)
+        if each.likeness is not None:
+            each.bands = band_keys(each.likeness)
     return found
 
 

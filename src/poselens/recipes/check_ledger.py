@@ -1,5 +1,6 @@
 """What earlier checks of a data set found out, a line a clip; and the columns of all clips."""
 
+import base64
 import fcntl
 import hashlib
 import json
@@ -13,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poselens.data.duplicates import BANDS, Likeness, band_keys, likeness_from
+from poselens.data.duplicates import BANDS, Likeness, likeness_from
 from poselens.data.inspect import VERSION, ClipTask, FileTask, Inspected
 from poselens.errors import UsageError
 
@@ -226,8 +227,8 @@ class Columns:
             self._take_fault(clip, line["fault"]["code"])
         if line["content"]:
             self.content[clip] = int(line["content"][:16], 16)
-        if line["moves"]:
-            self.bands[clip] = band_keys(likeness_from(line["moves"]))
+        if line["bands"]:
+            self.bands[clip] = np.frombuffer(base64.b64decode(line["bands"]), "<u4")
             self.comparable[clip] = True
 
     def _take_fault(self, clip: int, code: str) -> None:
@@ -245,9 +246,14 @@ def as_line(clip_id: str, found: Inspected) -> dict[str, Any]:
         "joints": {space: facts.as_dict() for space, facts in found.joints.items()},
         "content": found.content,
         "motion": found.motion,
-        "moves": found.likeness.to_text() if found.likeness else "",
+        "moves": "" if found.likeness is None else found.likeness.to_text(),
+        "bands": "" if found.bands is None else _as_text(found.bands),
         "fault": found.fault.as_dict() if found.fault else None,
     }
+
+
+def _as_text(bands: NDArray[np.uint32]) -> str:
+    return base64.b64encode(bands.astype("<u4").tobytes()).decode()
 
 
 def likeness_at(ledger: Ledger, place: int) -> Likeness:
