@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from spoiled import add_copy, change_row, change_rows, frames_of, spoil
 
+from poselens.data.audit import audit, refuse_leaks
 from poselens.data.folder import open_folder
+from poselens.errors import AnnotationError
 from poselens.recipes.check_findings import Checked, bad_csv, judge
 from poselens.recipes.check_ledger import Ledger
-from poselens.recipes.check_report import summary
+from poselens.recipes.check_report import summary, write_check
 from poselens.recipes.check_rules import Facts
 from poselens.recipes.checking import find_copies, ledger_path, look_at_clips
 from poselens.synth.make import PROTOCOL
@@ -125,6 +127,22 @@ def test_the_same_span_of_one_video_is_a_copy_and_another_span_is_none(data, che
     assert names == [["synth-000000", "copy"]]
 
 
+def test_what_a_check_found_is_what_training_refuses(data, check):
+    folder = open_folder(data)
+    val = str(folder.ids[folder.indices(PROTOCOL, "val")[0]])
+    column = f"split:{PROTOCOL}"
+    # the copy that was compared with both lies in validation; train and test share it all the same
+    for name, part in (("copy-1", "train"), ("copy-2", "test")):
+        add_copy(data, val, name, None, 0)
+        change_row(data, name, subject=name, **{column: part})
+    assert audit(open_folder(data), PROTOCOL).leaks == []
+    write_check(check(data), data / "check", workers=1)
+    leaks = audit(open_folder(data), PROTOCOL).severe
+    assert {leak.parts for leak in leaks} == {("train", "test"), ("val", "test")}
+    with pytest.raises(AnnotationError, match="1 clip is in both train and test"):
+        refuse_leaks(open_folder(data), PROTOCOL, allowed=False)
+
+
 def test_a_second_check_decodes_only_what_changed(data, monkeypatch, check):
     check(data)
     asked = []
@@ -221,11 +239,12 @@ def test_the_summary_is_plain_json_with_stable_keys(data, check):
     facts = json.loads(json.dumps(summary(check(data)), allow_nan=False))
     assert list(facts) == [
         "format", "dataset", "fingerprint", "quick", "verdict", "clips", "fine", "with_warnings",
-        "with_errors", "unreadable", "errors", "warnings", "notes", "findings", "copies",
+        "with_errors", "unreadable", "errors", "warnings", "notes", "findings", "twins",
         "copy_groups", "protocols", "subjects", "numbers", "sizes",
     ]  # fmt: skip
     assert facts["format"] == 1
-    assert facts["copy_groups"] == len(facts["copies"]) == 3
+    assert facts["copy_groups"] == 3
+    assert ["synth-000020", "copy-worse"] in facts["twins"]
     assert facts["sizes"]["64x64"] == 50
     assert facts["numbers"]["fps"]["median"] == 24
     assert sum(facts["subjects"].values()) == 51

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,118 +12,14 @@ from poselens.data.duplicates import clusters
 from poselens.data.folder import ClipFolder
 from poselens.data.info import PARTS
 from poselens.data.leakage import Leak, find_leaks, unknown_columns
+from poselens.recipes.check_items import Finding, Item, Items
 from poselens.recipes.check_rules import RULES, Facts, Rule, Severity
 from poselens.recipes.checking import Copy
 
-SHOWN = 50
-"""Clips of one finding that page and JSON list; ``bad.csv`` has all."""
-
+NEIGHBOURS = 64
 IMBALANCE = 10.0
 FORMAT = 1
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-
-
-@dataclass(frozen=True)
-class Item:
-    """One clip, group of clips or class that a finding concerns.
-
-    Attributes:
-        id: Clip id; empty for what is not about one clip.
-        file: Its video, relative to the data set.
-        reason: What was found.
-        code: Code of this one; a video that cannot be read has its own.
-        mend: What to do about this one.
-    """
-
-    id: str
-    file: str
-    reason: str
-    code: str
-    mend: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the facts for JSON."""
-        return {"id": self.id, "file": self.file, "reason": self.reason, "code": self.code}
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """One kind of fault and what it concerns.
-
-    Attributes:
-        code: Stable code.
-        severity: How bad it is.
-        title: What it is.
-        mend: What to do.
-        count: How many it concerns.
-        unit: What is counted: clips, groups, classes, leaks.
-        items: All of them, made as they are asked for.
-    """
-
-    code: str
-    severity: Severity
-    title: str
-    mend: str
-    count: int
-    unit: str
-    items: "Items"
-
-    @property
-    def counted(self) -> str:
-        """The unit, in the number of ``count``."""
-        return {"classes": "class"}.get(self.unit, self.unit[:-1]) if self.count == 1 else self.unit
-
-    def shown(self) -> list[Item]:
-        """Return the first of the items."""
-        return [item for item, _ in zip(self.items, range(SHOWN), strict=False)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the facts for JSON."""
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "title": self.title,
-            "mend": self.mend,
-            "count": self.count,
-            "unit": self.unit,
-            "items": [item.as_dict() for item in self.shown()],
-        }
-
-
-class Items:
-    """The items of a finding: texts that are there, or clips whose texts are made when asked for.
-
-    Args:
-        facts: The data set's facts.
-        rule: What is said of clips.
-        clips: Positions.
-        ready: Texts that are there.
-    """
-
-    def __init__(
-        self,
-        facts: Facts | None = None,
-        rule: Rule | None = None,
-        clips: NDArray[np.int64] | None = None,
-        ready: Sequence[Item] = (),
-    ) -> None:
-        self.clips = np.empty(0, np.int64) if clips is None else clips
-        self._facts, self._rule, self._ready = facts, rule, ready
-
-    def __iter__(self) -> Iterator[Item]:
-        yield from self._ready
-        if self._facts is not None and self._rule is not None:
-            for clip in self.clips.tolist():
-                yield _clip_item(self._facts, self._rule, clip)
-
-
-def _clip_item(facts: Facts, rule: Rule, clip: int) -> Item:
-    code, mend = rule.code, rule.mend
-    if facts.columns.fault[clip] >= 0 and rule.code == "CHK-001":
-        fault = facts.fault(clip)
-        code, mend = fault["code"] or code, fault["mend"] or mend
-    record = facts.folder.record(clip)
-    return Item(record.id, record.video or "", rule.say(facts, clip), code, mend)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +51,7 @@ class Checked:
         parts: Counts and leaks of the protocols.
         groups: Clips that show one recording, group by group.
         copies: Pairs behind the groups.
+        twins: Pairs of the groups, for who looks for clips that two parts share.
         unreadable: Clips whose video cannot be read.
         with_errors: Other clips with an error.
         with_warnings: Other clips with a warning.
@@ -166,6 +62,7 @@ class Checked:
     parts: list[Parts]
     groups: list[list[int]]
     copies: list[Copy]
+    twins: list[tuple[int, int]]
     unreadable: int
     with_errors: int
     with_warnings: int
@@ -217,8 +114,8 @@ def judge(
         protocols: Splits to look at.
         quick: Whether frames were only counted.
     """
-    twins = [(copy.first, copy.second) for copy in copies]
-    groups = clusters(twins)
+    groups = clusters([(copy.first, copy.second) for copy in copies])
+    twins = [pair for group in groups for pair in _pairs(group)]
     parts = [_parts(facts.folder, protocol, twins) for protocol in protocols]
     clips = [_clip_finding(facts, rule) for rule in RULES]
     others = [*_copy_findings(facts, groups, copies), *_part_findings(facts, parts)]
@@ -235,11 +132,22 @@ def judge(
         parts=parts,
         groups=groups,
         copies=list(copies),
+        twins=twins,
         unreadable=int(unreadable.sum()),
         with_errors=int(((worst == 0) & ~unreadable).sum()),
         with_warnings=int(((worst == 1) & ~unreadable).sum()),
         quick=quick,
     )
+
+
+def _pairs(group: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield each two clips of a group; of a large one, neighbours alone.
+
+    A copy of a copy in another part is shared too, whichever pair was compared.
+    """
+    for place, first in enumerate(group):
+        for second in group[place + 1 : place + 1 + NEIGHBOURS]:
+            yield first, second
 
 
 def _clip_finding(facts: Facts, rule: Rule) -> Finding:

@@ -27,7 +27,6 @@ from poselens.recipes.check_pictures import GROUPS_SHOWN, class_gallery, copy_st
 from poselens.recipes.check_rules import Facts
 
 ROWS_SHOWN = 200
-GROUPS_LISTED = 1000
 _COLUMNS = (*PARTS, "in none")
 
 
@@ -77,9 +76,7 @@ def summary(checked: Checked) -> dict[str, Any]:
         "warnings": checked.count("warning"),
         "notes": checked.count("note"),
         "findings": [finding.as_dict() for finding in checked.findings],
-        "copies": [
-            [str(folder.ids[clip]) for clip in group] for group in checked.groups[:GROUPS_LISTED]
-        ],
+        "twins": [[str(folder.ids[clip]) for clip in pair] for pair in checked.twins],
         "copy_groups": len(checked.groups),
         "protocols": {
             parts.protocol: _protocol(parts, folder.info.classes) for parts in checked.parts
