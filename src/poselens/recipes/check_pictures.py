@@ -130,7 +130,10 @@ def _wanted(
 
 
 def _about_people(folder: ClipFolder, clip: int, moments: NDArray[np.int64], frame: Box) -> Box:
-    """Return a box of the picture's own shape about the joints, with as much around them."""
+    """Return a box of the picture's own shape about the joints, with as much around them.
+
+    The whole picture where no joint is known, or one lies outside.
+    """
     skeleton = folder.skeleton(clip, "pixels")
     if skeleton is None:
         return frame
@@ -139,7 +142,10 @@ def _about_people(folder: ClipFolder, clip: int, moments: NDArray[np.int64], fra
     if len(known) == 0:
         return frame
     size = np.array([frame.width, frame.height], dtype=np.float64)
-    low, high = known.min(axis=0).clip(0, size), known.max(axis=0).clip(0, size)
+    low, high = known.min(axis=0), known.max(axis=0)
+    if (low < 0).any() or (high > size).any():
+        # joints beyond the edge may be in the wrong place altogether
+        return frame
     share = float(np.clip(1.8 * ((high - low) / size).max(), 0.35, 1.0))
     corner = ((low + high) / 2 - share * size / 2).clip(0, (1 - share) * size).astype(int)
     left, top = corner.tolist()
