@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from poselens.cli.data_check import check
 from poselens.cli.data_import import MAX_BAD, import_
 from poselens.cli.data_split import split
 from poselens.cli.output import Json, give_json, tell
@@ -22,6 +23,7 @@ class Kept(StrEnum):
 
 
 app.command("import")(import_)
+app.command("check")(check)
 app.command("split")(split)
 
 

@@ -20,7 +20,7 @@ from poselens.data.info import (
     nearest,
     read_info,
 )
-from poselens.data.store import SkeletonStore, open_store
+from poselens.data.store import JointPlace, SkeletonStore, open_store
 from poselens.data.table import CLIPS_FILE, ClipTable, read_clips
 from poselens.errors import AnnotationError, UsageError
 from poselens.types import Skeleton, Space
@@ -90,6 +90,10 @@ class ClipFolder:
         """Return start and end of every clip in its video, in seconds; NaN where not given."""
         return self._table.times
 
+    def sizes(self) -> Int[np.ndarray, "2 n"]:
+        """Return width and height of every clip's picture; 0 where not given."""
+        return self._table.sizes
+
     def indices(
         self, protocol: str, part: Literal["train", "val", "test", "train+val"]
     ) -> Int[np.ndarray, " n"]:
@@ -144,6 +148,11 @@ class ClipFolder:
         if positions is None:
             return None
         return Skeleton(positions, self.info.skeletons[space].layout, space)
+
+    def joint_place(self, i: int, space: Space) -> JointPlace | None:
+        """Return where the joints of clip ``i`` lie, or None where none are stored in ``space``."""
+        store = self._stores.get(space)
+        return None if store is None else store.place(i)
 
     def video_path(self, i: int) -> Path | None:
         """Return where the video of clip ``i`` lies, or None for a clip without one.

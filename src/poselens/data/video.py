@@ -93,9 +93,9 @@ def probe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         UsageError: ``VID-009`` for a URL.
     """
     source = Path(path)
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, 1, max_pixels)
-        frame = next(_decode(container, stream, source, max_pixels, _Damage()))
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, 1, max_pixels)
+        frame = next(decode_shown(container, stream, source, Damage(), max_pixels))
         height, width = upright_size(frame)
         seconds = container.duration / av.time_base if container.duration else None
         if stream.duration and stream.time_base:
@@ -120,8 +120,8 @@ def count_frames(path: str | Path) -> int:
         UsageError: ``VID-009`` for a URL.
     """
     source = Path(path)
-    with _open(source, MAX_PIXELS) as container:
-        stream = _video_stream(container, source, 1, MAX_PIXELS)
+    with open_video(source, MAX_PIXELS) as container:
+        stream = choose_stream(container, source, 1, MAX_PIXELS)
         count = 0
         packets = container.demux(stream)
         while True:
@@ -169,13 +169,13 @@ def read_frames(
     source = Path(path)
     rows = _rows_by_frame(wanted, first_frame, source)
     final = max(rows)
-    damage = _Damage()
+    damage = Damage()
     pictures: dict[int, NDArray[np.uint8]] = {}
     decoded = 0
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, threads, max_pixels)
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, threads, max_pixels)
         converter: Converter | None = None
-        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+        for index, frame in enumerate(decode_shown(container, stream, source, damage, max_pixels)):
             decoded = index + 1
             converter = converter or Converter(source, upright_size(frame), box, size)
             if index in rows:
@@ -233,11 +233,11 @@ def iterate_frames(
         EnvironmentFault: ``ENV-007`` out of memory.
     """
     source = Path(path)
-    damage = _Damage()
+    damage = Damage()
     converter: Converter | None = None
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, threads, max_pixels)
-        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, threads, max_pixels)
+        for index, frame in enumerate(decode_shown(container, stream, source, damage, max_pixels)):
             if frames is not None and index >= first_frame + frames:
                 return
             converter = converter or Converter(source, upright_size(frame), box, size)
@@ -246,20 +246,27 @@ def iterate_frames(
 
 
 @dataclass
-class _Damage:
+class Damage:
     """Tally of what the decoder could not read."""
 
     count: int = 0
     fault: BaseException | None = None
 
     def add(self, fault: BaseException, path: Path) -> None:
+        """Count one fault; ``ENV-007`` where it is a lack of memory."""
         if isinstance(fault, MemoryError):
             raise memory_fault(path) from fault
         self.count += 1
         self.fault = fault
 
 
-def _open(path: Path, max_pixels: int) -> InputContainer:
+def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
+    """Open a local file of a known format, whose pictures are not larger than allowed.
+
+    Raises:
+        VideoError: ``VID-001`` to ``VID-013``, see ``docs/reference/errors.md``.
+        UsageError: ``VID-009`` for a URL.
+    """
     require_video_file(path)
     options = {
         "format_whitelist": _FORMATS,
@@ -274,10 +281,14 @@ def _open(path: Path, max_pixels: int) -> InputContainer:
         raise open_fault(path, fault) from fault
 
 
-def _video_stream(
-    container: InputContainer, path: Path, threads: int, max_pixels: int
+def choose_stream(
+    container: InputContainer, path: Path, threads: int = 1, max_pixels: int = MAX_PIXELS
 ) -> VideoStream:
-    """Choose the default video stream, or the first, leaving out cover pictures."""
+    """Choose the default video stream, or the first, leaving out cover pictures.
+
+    Raises:
+        VideoError: ``VID-004``, ``VID-005``, ``VID-010`` or ``VID-011``.
+    """
     try:
         videos = list(container.streams.video)
         real = [s for s in videos if not s.disposition & Disposition.attached_pic]
@@ -297,8 +308,12 @@ def _video_stream(
     return stream
 
 
-def _decode(
-    container: InputContainer, stream: VideoStream, path: Path, max_pixels: int, damage: _Damage
+def decode_shown(
+    container: InputContainer,
+    stream: VideoStream,
+    path: Path,
+    damage: Damage,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[VideoFrame]:
     """Yield frames in the order shown; damage is stepped over and counted.
 

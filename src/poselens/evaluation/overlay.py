@@ -74,6 +74,23 @@ def draw_overlay(
     return _with_panel(picture, scores, caption, legend=joints is not None)
 
 
+def draw_joints(
+    frame: UInt8[np.ndarray, "h w 3"], joints: Float[np.ndarray, "m v 2"], layout: Layout
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the frame with everyone's joints and bones, at its own size.
+
+    Args:
+        frame: RGB picture.
+        joints: Joints in pixels of ``frame``; NaN marks a missing one.
+        layout: Layout of ``joints``.
+
+    Raises:
+        SkeletonError: ``SKEL-004`` when joints and layout differ in number.
+    """
+    require_joint_count(joints.shape[1], layout)
+    return np.asarray(_draw_skeleton(Image.fromarray(frame), joints, layout))
+
+
 def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image:
     edges = [round(edge * scale) for edge in (box.left, box.top, box.right, box.bottom)]
     left, right = np.clip(edges[::2], 0, picture.width).tolist()
