@@ -88,7 +88,7 @@ def draw_joints(
         SkeletonError: ``SKEL-004`` when joints and layout differ in number.
     """
     require_joint_count(joints.shape[1], layout)
-    return np.asarray(_draw_skeleton(Image.fromarray(frame), joints, layout))
+    return np.asarray(draw_skeletons(Image.fromarray(frame), joints, layout))
 
 
 def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image:
