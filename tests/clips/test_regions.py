@@ -9,7 +9,7 @@ from poselens.clips.assemble import RgbClips, SkippedClip
 from poselens.clips.regions import add_regions, cache_folder, cached_regions
 from poselens.clips.stream import RgbInput
 from poselens.data.folder import open_folder
-from poselens.data.video import Extent
+from poselens.data.video_extent import Extent
 
 SETTINGS = RgbInput(segments=2, snippet_length=3, scale=36, size=32)
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from poselens.clips.stretch import find_stretch, require_whole
-from poselens.data.video import Extent, count_frames, measure_extent, write_video
+from poselens.data.video import count_frames, write_video
+from poselens.data.video_extent import Extent, measure_extent
 from poselens.errors import AnnotationError, VideoError
 
 

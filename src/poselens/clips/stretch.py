@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from poselens.data.video import VideoInfo, measure_extent, probe
+from poselens.data.video import VideoInfo, probe
+from poselens.data.video_extent import measure_extent
 from poselens.errors import AnnotationError, VideoError
 
 MIN_FRAMES_RATIO = 0.9
