@@ -1,0 +1,50 @@
+"""Every format: imported, checked, trained on for an epoch, evaluated, by the commands."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import published_files
+import pytest
+from drawn import SMALL_RGB, SMALL_SKELETON
+
+from poselens.data.folder import open_folder
+from poselens.recipes import load
+from poselens.recipes.pipeline import settings_for
+
+SOURCES: dict[str, Callable[[Path], tuple[list[object], str, str]]] = {
+    "nw-ucla": published_files.importing_nw_ucla,
+    "utd-mhad": published_files.importing_utd_mhad,
+    "bandai2": published_files.importing_bandai2,
+    "folder": published_files.importing_folder,
+    "csv": published_files.importing_csv,
+}
+
+
+def sets(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_from_files_to_a_number(poselens, tmp_path, name):
+    (tmp_path / "source").mkdir()
+    words, protocol, branch = SOURCES[name](tmp_path / "source")
+    data = tmp_path / "data"
+    imported = poselens("data", "import", *words, "--out", data, "--json")
+    assert imported.code == 0, imported.err
+    folder = open_folder(data)
+    assert imported.facts["imported"] == len(folder) >= 12
+    parts = {part: folder.indices(protocol, part) for part in ("train", "val", "test")}
+    assert len(set(folder.labels[parts["train"]])) >= 2
+    for kind in ("rgb", "skeleton") if branch == "both" else (branch,):
+        own = SMALL_RGB if kind == "rgb" else SMALL_SKELETON
+        asked = settings_for(folder, load("tiny"), "rgb" if kind == "rgb" else "joint")
+        out = tmp_path / kind
+        trained = poselens(
+            "train", kind, data, "--recipe", "tiny", "--protocol", protocol, "--out", out,
+            "--device", "cpu", *sets(*own, *asked), "--json",
+        )  # fmt: skip
+        assert trained.code == 0, trained.err
+        judged = poselens("evaluate", out, data, "--protocol", protocol, "--json")
+        assert judged.code == 0, judged.err
+        assert judged.facts["n"] == len(parts["test"])
+        assert 0 <= judged.facts["top1"] <= 1
