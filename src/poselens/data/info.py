@@ -9,6 +9,7 @@ from typing import Literal, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from poselens.data.plain_yaml import read_plain_yaml
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.layouts import get_layout
 from poselens.types import Space
@@ -147,7 +148,7 @@ def read_info(root: Path) -> DatasetInfo:
     try:
         if path.stat().st_size > INFO_LIMIT:
             raise AnnotationError("DATA-003", f"larger than {INFO_LIMIT} bytes", file=path)
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as fault:
         raise AnnotationError(
             "DATA-002",

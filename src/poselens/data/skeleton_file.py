@@ -22,6 +22,8 @@ from poselens.types import Skeleton, Space
 FILE_LIMIT = 64 * 1024 * 1024
 FRAME_LIMIT = 20_000
 PEOPLE_LIMIT = 32
+LIST_LIMIT = 2_000_000
+"""Most lists and objects in a JSON file: empty ones are three bytes there and sixty in memory."""
 SPACES: tuple[Space, ...] = get_args(Space)
 _MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, coordinates)"
 
@@ -212,8 +214,15 @@ def _read_json(path: Path, refuse: Refuse) -> dict[str, Any]:
             raise refuse("a key is there twice")
         return dict(pairs)
 
+    text = path.read_bytes()
+    lists = text.count(b"[") + text.count(b"{")
+    if lists > LIST_LIMIT:
+        raise SkeletonError(
+            "SKEL-003", f"{lists:,} lists, the limit is {LIST_LIMIT:,}", file=path,
+            mend="split the clip, or store it as .npz",
+        )  # fmt: skip
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=without_repeats)
+        content = json.loads(text, object_pairs_hook=without_repeats)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as fault:
         raise refuse(f"not valid JSON ({type(fault).__name__})") from fault
     if not isinstance(content, dict):

@@ -9,7 +9,7 @@ from poselens.clips.assemble import VideoSource, video_source
 from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
 from poselens.data.folder import open_folder
 from poselens.data.skeleton_file import read_skeleton
-from poselens.data.video import iterate_frames
+from poselens.data.video import count_frames, iterate_frames
 from poselens.errors import AnnotationError, SkeletonError, UsageError
 from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.types import Skeleton, Space
@@ -86,6 +86,8 @@ def read_clip(
     joints: Mapping[Space, Skeleton] = given or {}
     pose: Origin = "none" if given is None else "given"
     if given is None and video is not None and estimator is not None:
+        # too many frames are refused before somebody is looked for in each of them
+        count_frames(video)
         joints, pose = {"pixels": estimate_clip(estimator, iterate_frames(video))}, "estimated"
     settings = next((s.input for s in streams if isinstance(s, RgbStream)), None)
     if video is None:
