@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import boris_files
+import ctr_gcn_npz_files
+import elan_files
+import finegym_files
+import keypoint_files
+import ntu_files
 import published_files
+import pyskl_files
 import pytest
+import utd_mat_files
 from drawn import SMALL_RGB, SMALL_SKELETON
 
 from poselens.data.folder import open_folder
@@ -17,6 +25,14 @@ SOURCES: dict[str, Callable[[Path], tuple[list[object], str, str]]] = {
     "bandai2": published_files.importing_bandai2,
     "folder": published_files.importing_folder,
     "csv": published_files.importing_csv,
+    "ntu60": ntu_files.importing,
+    "ctr-gcn": ctr_gcn_npz_files.importing,
+    "pyskl": pyskl_files.importing,
+    "finegym": finegym_files.importing,
+    "boris": boris_files.importing,
+    "elan": elan_files.importing,
+    "utd-mhad-published": utd_mat_files.importing,
+    **keypoint_files.IMPORTING,
 }
 
 

@@ -113,7 +113,7 @@ def test_joints_of_another_kind_are_left_out_or_refused(
 ):
     found = recognizer.recognize(drawn.video, skeleton=drawn.bad(name))
     assert list(found.streams) == ["rgb"]
-    assert f"joint left out: {text}" in found.notes
+    assert any(note.startswith(f"joint left out: {text}") for note in found.notes)
     with pytest.raises(SkeletonError, match=text) as caught:
         skeleton_only.recognize(skeleton=drawn.bad(name))
     assert caught.value.code == "SKEL-012"

@@ -387,8 +387,8 @@ def jsons(folder: Path) -> list[Hostile]:
                                    + json.dumps([[[0, 0]] * 17]).replace("0", "1e999").encode()
                                    + b"}"),
         "repeated keys": ("SKEL-002", b'{"pixels": 1, "pixels": 2}'),
-        "millions of empty lists": ("SKEL-003", b'{"pixels": [' + b"[]," * 20_000_000 + b"[]]}"),
-        "millions of keys": ("SKEL-003", b'{"pixels": [' + b'{"":0},' * 8_000_000 + b"{}]}"),
+        "millions of empty lists": ("SKEL-002", b'{"pixels": [' + b"[]," * 20_000_000 + b"[]]}"),
+        "millions of keys": ("SKEL-002", b'{"pixels": [' + b'{"":0},' * 8_000_000 + b"{}]}"),
         "long text": ("SKEL-005", b'{"pixels": "' + b"a" * 60_000_000 + b'"}'),
         "letters for numbers": ("SKEL-005", b'{"layout": "coco-17", "pixels": [[["a", "b"]]]}'),
     }  # fmt: skip

@@ -31,7 +31,9 @@ BRANCHES: dict[Which, "tuple[Branch, ...]"] = {
 
 def cost(
     recipe: Annotated[list[str], typer.Option(help="Recipe name or YAML file; more to compare.")],
-    layout: Annotated[str, typer.Option(help="Joint layout of the skeletons.")] = "ntu-25",
+    layout: Annotated[
+        str, typer.Option(help="Joint layout of the skeletons, or its YAML file.")
+    ] = "ntu-25",
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 60,
     settings: Annotated[
         list[str] | None,

@@ -8,12 +8,14 @@ import typer
 
 from poselens.cli.data_cache import cache
 from poselens.cli.data_import import import_
+from poselens.cli.data_split import split
 from poselens.cli.output import Json, give_json, tell
 
-app = typer.Typer(help="Import, draw, cache or copy data sets.", no_args_is_help=True)
+app = typer.Typer(help="Import, part, draw, cache or copy data sets.", no_args_is_help=True)
 
 
 app.command("import")(import_)
+app.command("split")(split)
 app.command("cache")(cache)
 
 

@@ -16,7 +16,10 @@ def predict(
         typer.Option(help="Skeleton file of the one video, or a data set folder that holds it."),
     ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Joint layout of a skeleton file that does not name it.")
+        str | None,
+        typer.Option(
+            help="Joint layout of a skeleton file that does not name it, or its YAML file."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("predictions"),
     pose: Annotated[

@@ -32,6 +32,19 @@ def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
         yield advance
 
 
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar; the function given moves it to so many, of so many."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(title, total=None)
+
+        def reached(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield reached
+
+
 class Board:
     """Shows how far a sweep has come: a bar, a line per worker, and a line per run that ended.
 

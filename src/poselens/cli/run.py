@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poselens.cli.output import Device, Json, give_json, give_results, tell
-from poselens.cli.train import Setting
+from poselens.cli.train import AllowLeakage, Setting
 
 if TYPE_CHECKING:
     from poselens.data.folder import ClipFolder
@@ -27,6 +27,7 @@ def run(
     ] = "auto",
     pose_weights: Annotated[Path | None, typer.Option(help="MoveNet's .tflite file.")] = None,
     settings: Setting = None,
+    allow_leakage: AllowLeakage = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
@@ -52,6 +53,7 @@ def run(
         streams=streams_for(folder, [name.strip() for name in streams.split(",")]),
         device=device,
         settings=settings or [],
+        allow_leakage=allow_leakage,
         told=tell,
         notes=notes,
     )

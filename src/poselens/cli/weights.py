@@ -101,7 +101,8 @@ def import_(
         Backbone | None, typer.Option(help="For an RGB network: its backbone.")
     ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="For ctr-gcn: joint layout it was trained with.")
+        str | None,
+        typer.Option(help="For ctr-gcn: joint layout it was trained with, or its YAML file."),
     ] = None,
     people: Annotated[
         int | None, typer.Option(min=1, help="For ctr-gcn: people it was trained with, else 1.")
@@ -174,11 +175,11 @@ def _recognised(tensors: "Mapping[str, Tensor]", file: Path) -> Network:
 def _ctr_gcn(
     stored: "Stored", layout: str, people: int, classes: int, file: Path
 ) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    from poselens.pose.layouts import get_layout
+    from poselens.pose.declared import find_layout
     from poselens.skeleton.build import build_skeleton_network
     from poselens.skeleton.published import CLASSIFIER, from_published
 
-    ours = build_skeleton_network(layout=get_layout(layout), num_classes=classes, people=people)
+    ours = build_skeleton_network(layout=find_layout(layout), num_classes=classes, people=people)
     state, converted = from_published(stored.tensors, ours, file=file)
     # a classifier that nothing was taken for would be random numbers
     dropped = CLASSIFIER if converted.left_out else ()

@@ -7,12 +7,20 @@ cannot drift apart.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from torch import nn
 
 from poselens.clips.segments import Snippet
-from poselens.errors import CheckpointError
-from poselens.pose.layouts import Layout, get_layout
+from poselens.errors import CheckpointError, UsageError
+from poselens.pose.declared import declaration, layout_from
+from poselens.pose.layouts import Layout, declare_layout, get_layout
 from poselens.rgb.build import Backbone, build_rgb_network
 from poselens.rgb.motion_attention import Mask, Motion, Phi
 from poselens.rgb.staa import StaaBlocks, Start
@@ -193,6 +201,14 @@ class SkeletonStream(_Settings):
     network: SkeletonNetworkSettings
     layout: str
     dimensions: int
+    declared: dict[str, Any] | None = None
+    """What was read with the stream about a layout that is not built in."""
+
+    @model_serializer(mode="wrap")
+    def _with_layout(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # a layout of a user's own goes with the weights, so that prediction needs no data set
+        content: dict[str, Any] = {**dump(self), "declared": declaration(self.layout)}
+        return {key: value for key, value in content.items() if key != "declared" or value}
 
     @property
     def name(self) -> str:
@@ -205,13 +221,21 @@ class _Envelope(_Settings):
 
 
 def read_stream(facts: Mapping[str, Any], *, file: str) -> RgbStream | SkeletonStream:
-    """Read a stream's description from a run's or bundle's JSON.
+    """Read a stream's description from a run's or bundle's JSON, and declare its layout.
 
     Raises:
-        CheckpointError: ``CKPT-012`` when it is incomplete or made by another version.
+        CheckpointError: ``CKPT-012`` when it is incomplete or made by another version, or its
+            layout's name stands for another layout already.
     """
     try:
-        return _Envelope.model_validate({"stream": facts}).stream
+        stream = _Envelope.model_validate({"stream": facts}).stream
+        if isinstance(stream, SkeletonStream) and stream.declared is not None:
+            declare_layout(layout_from(stream.layout, stream.declared))
+        return stream
+    except UsageError as fault:
+        raise CheckpointError(
+            "CKPT-012", fault.message, file=file, where="stream.declared", mend=fault.mend
+        ) from fault
     except ValidationError as fault:
         first = fault.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])

@@ -2,14 +2,24 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from poselens.data.info import PARTS, ClipRecord, Column, DatasetInfo, nearest, read_info
+from poselens.data.info import (
+    PARTS,
+    ClipRecord,
+    Column,
+    DatasetInfo,
+    ProtocolInfo,
+    nearest,
+    read_info,
+)
 from poselens.data.store import SkeletonStore, open_store
 from poselens.data.table import CLIPS_FILE, ClipTable, read_clips
 from poselens.errors import AnnotationError, UsageError
@@ -72,6 +82,14 @@ class ClipFolder:
         """Return ``subject``, ``view``, ``source``, ``session`` or ``event`` of every clip."""
         return np.array(list(self._table.texts[name]), dtype=np.str_)
 
+    def coded(self, name: Column | Literal["video"]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+        """Return one column as a number per clip, -1 where unknown, and the distinct values."""
+        return self._table.texts[name].coded()
+
+    def spans(self) -> Float[np.ndarray, "2 n"]:
+        """Return start and end of every clip in its video, in seconds; NaN where not given."""
+        return self._table.times
+
     def indices(
         self, protocol: str, part: Literal["train", "val", "test", "train+val"]
     ) -> Int[np.ndarray, " n"]:
@@ -110,6 +128,14 @@ class ClipFolder:
             UsageError: ``CFG-004`` for an unknown protocol.
         """
         return np.array(["", *PARTS])[self._split(protocol)]
+
+    def with_split(self, name: str, about: ProtocolInfo, parts: Sequence[str]) -> "ClipFolder":
+        """Return this data set with one more protocol, or another one of this name, unwritten."""
+        code = {"": 0} | {part: place for place, part in enumerate(PARTS, start=1)}
+        column = np.array([code[part] for part in parts], np.int8)
+        table = replace(self._table, splits={**self._table.splits, name: column})
+        info = self.info.model_copy(update={"protocols": {**self.info.protocols, name: about}})
+        return ClipFolder(self.root, info, table, self._stores)
 
     def skeleton(self, i: int, space: Space) -> Skeleton | None:
         """Return the joints of clip ``i``, or None where none are stored in ``space``."""
@@ -170,7 +196,7 @@ class ClipFolder:
                 mode="json", exclude={"video_roots": True, "protocols": {"__all__": {"shares"}}}
             )
             # a key that came with a later version does not change data sets that do not use it
-            for later in ("hierarchy",):
+            for later in ("hierarchy", "layouts"):
                 if not said[later]:
                     del said[later]
             digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())

@@ -4,14 +4,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from poselens.data.plain_yaml import read_plain_yaml
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
-from poselens.pose.layouts import get_layout
+from poselens.pose.declared import layout_from
+from poselens.pose.layouts import LAYOUTS, declare_layout, get_layout
 from poselens.types import Space
 
 INFO_FILE = "dataset.yaml"
@@ -107,6 +108,8 @@ class DatasetInfo(BaseModel):
         licence: Terms of use.
         fps: Frames per second of the skeletons, None where it varies or is unknown.
         video_roots: Folders outside the data set that symbolic links to videos may lead to.
+        layouts: Joint layouts of the data set's own, as ``poselens.pose.declared.layout_from``
+            reads them.
     """
 
     model_config = _STRICT
@@ -121,6 +124,7 @@ class DatasetInfo(BaseModel):
     licence: str = ""
     fps: float | None = Field(default=None, gt=0)
     video_roots: list[str] = Field(default_factory=list)
+    layouts: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -199,11 +203,12 @@ def _explain(fault: ValidationError, path: Path) -> AnnotationError:
 
 
 def check_info(info: DatasetInfo, path: Path) -> None:
-    """Refuse a description that contradicts itself.
+    """Refuse a description that contradicts itself, and declare its layouts.
 
     Raises:
         AnnotationError: ``DATA-003`` for a repeated class, a level that does not name every class,
-            a mirror of unknown classes, or an unknown layout.
+            a mirror of unknown classes, or a layout that is unknown, no layout, or known as another
+            one.
     """
 
     def refuse(message: str, where: str, mend: str | None = None) -> AnnotationError:
@@ -227,11 +232,21 @@ def check_info(info: DatasetInfo, path: Path) -> None:
         for name in (*info.mirror, *info.mirror.values()):
             if name not in seen:
                 raise refuse(f"unknown class {name!r}{nearest(name, seen)}", "mirror")
+    for name, content in info.layouts.items():
+        try:
+            declare_layout(layout_from(name, content))
+        except UsageError as fault:
+            where = ".".join(part for part in ("layouts", name, fault.where) if part)
+            raise refuse(fault.message, where, fault.mend) from fault
     for space, skeleton in info.skeletons.items():
         try:
             get_layout(skeleton.layout)
         except UsageError as fault:
             raise refuse(fault.message, f"skeletons.{space}.layout", fault.mend) from fault
+        if skeleton.layout not in LAYOUTS and skeleton.layout not in info.layouts:
+            # known in this process; another one that opens the folder would not know it
+            message = f"layout {skeleton.layout!r} is not built in, and not under layouts"
+            raise refuse(message, f"skeletons.{space}.layout", "declare it under layouts")
         if space == "pixels" and skeleton.dimensions != 2:
             raise refuse("joints in pixels have 2 dimensions", f"skeletons.{space}.dimensions")
 

@@ -76,7 +76,8 @@ def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*
 
     Numbers too large for float32 count as infinite, hence as missing.
     """
-    with np.errstate(over="ignore"):
+    # a signalling NaN is invalid to convert, and missing like any other
+    with np.errstate(over="ignore", invalid="ignore"):
         copy = np.array(positions, dtype=np.float32)
     copy[~np.isfinite(copy).all(axis=-1)] = np.nan
     return copy

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from poselens.errors import UsageError
-from poselens.pose.layouts import Layout, require_joint_count
+from poselens.pose.layouts import Layout, Side, require_joint_count
 from poselens.types import Box
 
 LEAST_HEIGHT = 480
@@ -30,6 +30,7 @@ BEST = (121, 173, 245)
 _OUTSIDE = 0.55  # brightness left outside the crop box
 
 Colour = tuple[int, int, int]
+_COLOURS: dict[Side, Colour] = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
 
 
 def draw_overlay(
@@ -89,14 +90,10 @@ def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image
     return framed
 
 
-def _side(layout: Layout, joint: int) -> Colour:
-    name = layout.joints[joint]
-    return LEFT if name.startswith("left") else RIGHT if name.startswith("right") else MIDDLE
-
-
 def _draw_skeleton(
     picture: Image.Image, joints: Float[np.ndarray, "m v 2"], layout: Layout
 ) -> Image.Image:
+    colours = [_COLOURS[side] for side in layout.sides]
     # Pillow draws hard edges; twice the size and back makes them smooth where it is cheap
     fine = 2 if picture.height <= 720 else 1
     layer = Image.new("RGBA", (picture.width * fine, picture.height * fine))
@@ -107,7 +104,7 @@ def _draw_skeleton(
     bone = max(2, round(picture.height / 160)) * fine
     for points, known in zip(joints * fine, near, strict=True):
         bones = [
-            ((*points[joint], *points[parent]), _side(layout, joint))
+            ((*points[joint], *points[parent]), colours[joint])
             for joint, parent in layout.edges
             if known[joint] and known[parent]
         ]
@@ -120,7 +117,7 @@ def _draw_skeleton(
             radius = 0.85 * bone
             pen.ellipse(
                 (x - radius, y - radius, x + radius, y + radius),
-                fill=(*_side(layout, joint), 255),
+                fill=(*colours[joint], 255),
                 outline=(0, 0, 0, 170),
                 width=fine,
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream, build_network
 from poselens.evaluation.cost import Bytes, Cost, Memory, count_cost, count_macs
+from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.rgb.mobilenetv2 import STAGES
 from poselens.skeleton.projection import GraphProjection
@@ -46,18 +47,19 @@ def recipe_cost(
     Args:
         recipe: Whose networks and inputs.
         settings: ``key=value`` over the recipe, such as ``rgb.network.staa_blocks=all``.
-        layout: Joint layout of the skeletons.
+        layout: Joint layout of the skeletons: a name, or a YAML file.
         classes: Number of classes.
         branches: Which to count; None counts those that the recipe or the settings name, and both
             where neither is named.
         views: RGB views of a clip at test. They multiply its arithmetic; memory is that of one.
 
     Raises:
-        UsageError: ``CFG-003`` for an unknown layout; ``CFG-001``, ``CFG-002``, ``CFG-006`` as
+        UsageError: ``CFG-003`` for an unknown layout, or as ``poselens.pose.declared.find_layout``;
+            ``CFG-001``, ``CFG-002``, ``CFG-006`` as
             ``poselens.training.config.override``.
     """
     wanted = branches if branches is not None else _named(recipe, settings)
-    recipe = override(recipe, settings)
+    recipe, layout = override(recipe, settings), find_layout(layout).name
     names = tuple(str(number) for number in range(classes))
     rgb = _rgb(recipe, names, views) if "rgb" in wanted else None
     skeleton = _skeleton(recipe, names, layout) if "skeleton" in wanted else None

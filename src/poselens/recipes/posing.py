@@ -12,6 +12,7 @@ from poselens.data.info import Part, SkeletonInfo
 from poselens.data.video import iterate_frames, probe
 from poselens.data.writer import FolderWriter
 from poselens.errors import InputError, UsageError
+from poselens.pose.declared import declaration
 from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.types import Space
 
@@ -29,8 +30,10 @@ def with_estimated_pose(
 
     Videos are linked, not copied. A clip that cannot be read is kept without a skeleton and named.
     """
+    own = declaration(estimator.layout)
     info = folder.info.model_copy(
         update={
+            "layouts": {**folder.info.layouts, **({estimator.layout: own} if own else {})},
             "skeletons": {"pixels": SkeletonInfo(layout=estimator.layout, dimensions=2)},
             "video_roots": [*folder.info.video_roots, str(folder.root.resolve())],
         }

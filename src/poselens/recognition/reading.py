@@ -8,9 +8,11 @@ from typing import Literal
 from poselens.clips.assemble import VideoSource, video_source
 from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
 from poselens.data.folder import open_folder
+from poselens.data.keypoints import tool_of
 from poselens.data.skeleton_file import read_skeleton
-from poselens.data.video import count_frames, iterate_frames
+from poselens.data.video import count_frames, iterate_frames, probe
 from poselens.errors import AnnotationError, SkeletonError, UsageError
+from poselens.pose.declared import find_layout
 from poselens.pose.estimators import PoseEstimator, estimate_clip
 from poselens.types import Skeleton, Space
 
@@ -70,19 +72,23 @@ def read_clip(
         streams: What the clip is read for.
         video: The video, or None.
         skeleton: A skeleton file, a data set folder that holds the video, or None.
-        layout: Joint layout of a skeleton file that does not name its own; that of the streams
-            where left out.
+        layout: Joint layout of a skeleton file that does not name its own, or the YAML file that
+            declares it; that of the streams where left out.
         estimator: Finds joints in videos without any; None leaves them without.
 
     Raises:
-        UsageError: ``RUN-003`` with neither a video nor a skeleton, or a folder without a video.
+        UsageError: ``RUN-003`` with neither a video nor a skeleton, or a folder without a video;
+            as ``poselens.pose.declared.find_layout``.
         AnnotationError: ``RUN-007`` when the folder has no clip of the video, or several.
         VideoError: As ``poselens.data.video``.
         SkeletonError: As ``poselens.data.skeleton_file``.
     """
+    if layout is not None:
+        # declared before the file is read, which may name it
+        layout = find_layout(layout).name
     if video is None and skeleton is None:
         raise UsageError("RUN-003", "no clip", mend="give a video, a skeleton file, or both")
-    given, span = _given(skeleton, video, layout or _layout(streams))
+    given, span = _given(skeleton, video, layout, _layout(streams))
     joints: Mapping[Space, Skeleton] = given or {}
     pose: Origin = "none" if given is None else "given"
     if given is None and video is not None and estimator is not None:
@@ -133,29 +139,41 @@ _WHOLE_FILE: _Span = (None, None)
 
 
 def _given(
-    skeleton: Path | None, video: Path | None, layout: str | None
+    skeleton: Path | None, video: Path | None, layout: str | None, trained: str | None
 ) -> tuple[Mapping[Space, Skeleton] | None, _Span]:
     """Read a skeleton file, or look the video up in a data set folder."""
     if skeleton is None:
         return None, _WHOLE_FILE
-    if skeleton.is_dir():
+    if skeleton.is_dir() and tool_of(skeleton) is None:
         return _in_folder(skeleton, video)
     try:
-        return _read_file(skeleton, layout), _WHOLE_FILE
+        return _read_file(skeleton, video, layout, trained), _WHOLE_FILE
     except SkeletonError as fault:
         if fault.code != "SKEL-010":
             raise
         return {}, _WHOLE_FILE
 
 
-def _read_file(skeleton: Path, layout: str | None) -> Mapping[Space, Skeleton]:
-    """Read a file under the layout it names, or else under the one asked for."""
+def _read_file(
+    skeleton: Path, video: Path | None, layout: str | None, trained: str | None
+) -> Mapping[Space, Skeleton]:
+    """Read a file under the layout it names, else the one asked for, else that of the streams."""
+    size, fallback = None, None
     try:
         return read_skeleton(skeleton)
     except SkeletonError as fault:
-        if fault.code != "SKEL-006" or layout is None or "does not name" not in fault.message:
+        if fault.code == "SKEL-064" and video is not None:
+            # landmarks are shares of a picture, whose size the video knows
+            seen = probe(video)
+            size = (seen.height, seen.width)
+        elif fault.code == "SKEL-006" and "does not name" in fault.message:
+            fallback = layout or trained
+        elif fault.code == "SKEL-062":
+            # joints with names that no layout has are not those of the streams
+            fallback = layout
+        if size is None and fallback is None:
             raise
-    return read_skeleton(skeleton, layout)
+    return read_skeleton(skeleton, fallback, size=size)
 
 
 def _in_folder(root: Path, video: Path | None) -> tuple[Mapping[Space, Skeleton] | None, _Span]:

@@ -15,6 +15,7 @@ from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.errors import SkeletonError
 from poselens.fusion.scores import fuse
+from poselens.pose.convert import Conversion, complete_sources, conversion
 from poselens.pose.estimators import PoseEstimator
 from poselens.recognition.bundle import Bundle, fusion_of, load_bundle
 from poselens.recognition.pose import choose_estimator
@@ -124,7 +125,7 @@ class Recognizer:
         Args:
             video: The video.
             skeleton: A skeleton file, or a data set folder that holds the video.
-            layout: Joint layout of a skeleton file that does not name its own.
+            layout: Joint layout of a skeleton file that does not name its own, or its YAML file.
 
         Raises:
             UsageError: ``RUN-003`` with neither a video nor a skeleton.
@@ -231,25 +232,38 @@ def _inputs(
     """Return a stream's input for each prefix, and why it has none for the whole clip."""
     if isinstance(stream, RgbStream):
         return _rgb_inputs(stream, clip, shares), None
-    joints = clip.joints.get(stream.input.space)
-    note = None
+    joints, note, said = clip.joints.get(stream.input.space), None, None
+    if joints is not None and joints.layout != stream.layout:
+        plan = conversion(joints.layout, stream.layout)
+        if plan.missing:
+            note = _lacking(plan)
+        else:
+            said = f"{joints.layout} joints were converted to {stream.layout}"
+            joints = Skeleton(plan(joints.positions), stream.layout, joints.space)
     if joints is None:
         found = ", ".join(clip.joints) or "none"
         note = f"it reads joints in {stream.input.space}, found {found}"
         if clip.coverage == 0.0:
             note = "nobody was found"
-    elif joints.layout != stream.layout:
-        note = f"it reads {stream.layout} joints, found {joints.layout}"
-    elif joints.positions.shape[-1] != stream.dimensions:
+    elif note is None and joints.positions.shape[-1] != stream.dimensions:
         note = (
             f"it reads joints of {stream.dimensions} coordinates, "
             f"found {joints.positions.shape[-1]}"
         )
-    elif joints.coverage == 0.0:
+    elif note is None and joints.coverage == 0.0:
         note = "nobody was found"
     if joints is None or note is not None:
         return [None] * len(shares), f"{stream.name} left out: {note}"
-    return [_skeleton_input(stream, joints, share) for share in shares], None
+    return [_skeleton_input(stream, joints, share) for share in shares], said
+
+
+def _lacking(plan: Conversion) -> str:
+    """Say which joints are missing, and of which layouts none would be."""
+    found, wanted, missing = plan.source.name, plan.target.name, plan.missing
+    named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+    fitting = complete_sources(wanted)
+    others = f"; {' or '.join(fitting)} would do" if fitting else ""
+    return f"it reads {wanted} joints, found {found} without {named}{others}"
 
 
 def _rgb_inputs(stream: RgbStream, clip: Clip, shares: Sequence[float]) -> list[Tensor | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from poselens.errors import SkeletonError
+from poselens.errors import SkeletonError, UsageError
 from poselens.pose.layouts import Layout, require_joint_count
 
 Positions = Float[np.ndarray, "m t v c"]
@@ -47,6 +47,7 @@ def ready(
 
     Raises:
         SkeletonError: ``SKEL-004`` for a wrong joint count, ``SKEL-020`` for a clip without anyone.
+        UsageError: ``CFG-047`` as :func:`face_camera`.
     """
     require_joint_count(positions.shape[2], layout)
     # a joint known in part is missing: one NaN coordinate must not survive as half a joint
@@ -153,7 +154,16 @@ def face_camera(positions: Positions, layout: Layout, *, vertical: int = 1) -> P
         positions: Metres, or any unit.
         layout: Layout with ``left_shoulder`` and ``right_shoulder``.
         vertical: Index of the coordinate that points up or down.
+
+    Raises:
+        UsageError: ``CFG-047`` when the layout has no such shoulders.
     """
+    if not {"left_shoulder", "right_shoulder"} <= set(layout.joints):
+        raise UsageError(
+            "CFG-047",
+            f"layout {layout.name} has no left_shoulder and right_shoulder to turn to the camera",
+            mend="--set input.face=false",
+        )
     left, right = layout.index("left_shoulder"), layout.index("right_shoulder")
     lines = positions[:, :, left] - positions[:, :, right]
     known = np.isfinite(lines).all(axis=-1)
