@@ -5,11 +5,13 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from fake_pose import here
 
 from poselens.clips.assemble import skeleton_input
 from poselens.clips.device import choose_device
@@ -25,7 +27,10 @@ from poselens.pose.layouts import get_layout
 from poselens.recipes import load
 from poselens.recipes.costing import recipe_cost
 from poselens.recipes.fusing import fuse_runs
-from poselens.recipes.posing import with_estimated_pose
+from poselens.recipes.pose_sources import DataSetClips
+from poselens.recipes.posing import Manner, estimate_poses
+from poselens.recognition.pose import Opened
+from poselens.recognition.pose_clip import PoseJob
 from poselens.recognition.recognizer import Recognizer
 from poselens.skeleton.augment import mirror
 from poselens.training.config import override
@@ -218,8 +223,16 @@ def test_an_estimators_own_layout_is_declared_with_its_joints(kennel, drawn, tmp
             joints = np.repeat(walk(0)[:, :1, :, :2], many, axis=1)
             return Pose(Skeleton(joints, "dog", "pixels"), np.ones(joints.shape[:3]))
 
-    plain = open_folder(drawn.data)
-    with_estimated_pose(plain, tmp_path / "posed", Kennel(), told=lambda _: None)
+    @dataclass(frozen=True)
+    class Opens:
+        def open(self):
+            return Opened(Kennel(), "kennel")
+
+        def facts(self):
+            return {"estimator": "kennel"}
+
+    source = DataSetClips(open_folder(drawn.data))
+    estimate_poses(source, tmp_path / "posed", PoseJob(Opens()), manner=Manner(engine=here))
     layouts._declared.clear()
     assert open_folder(tmp_path / "posed").skeleton(0, "pixels").layout == "dog"
     assert get_layout("dog").sides[3:5] == ("left", "right")

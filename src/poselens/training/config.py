@@ -27,6 +27,7 @@ from poselens.clips.stream import (
     SkeletonInput,
     SkeletonNetworkSettings,
 )
+from poselens.data.plain_yaml import read_plain_yaml
 from poselens.errors import UsageError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -230,7 +231,7 @@ def load_recipe(path: Path) -> Recipe:
         UsageError: ``CFG-015`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
