@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from poselens.data.info import read_info
-from poselens.data.plain_yaml import DEPTH_LIMIT, VALUE_LIMIT, read_plain_yaml
+from poselens.data.plain_yaml import DEPTH_LIMIT, VALUE_LIMIT, plain_yaml, read_plain_yaml
 from poselens.errors import AnnotationError
 
 
@@ -40,3 +40,12 @@ def test_a_data_set_names_the_line(tmp_path):
     with pytest.raises(AnnotationError, match=r"line 3: not valid YAML: found an alias") as caught:
         read_info(tmp_path)
     assert caught.value.code == "DATA-003"
+
+
+def test_what_is_written_is_read_again_also_where_a_value_is_there_twice():
+    shared = {"subject": "everybody acts before every camera"}
+    content = {"protocols": {"a": {"shares": shared}, "b": {"shares": shared}}, "classes": ["ä"]}
+    assert "*" in yaml.safe_dump(content)
+    for flow in (False, True):
+        assert read_plain_yaml(plain_yaml(content, flow=flow)) == content
+    assert list(read_plain_yaml(plain_yaml({"z": 1, "a": 2}))) == ["z", "a"]

@@ -51,6 +51,11 @@ def test_from_files_to_a_number(poselens, tmp_path, name):
     assert imported.facts["imported"] == len(folder) >= 12
     parts = {part: folder.indices(protocol, part) for part in ("train", "val", "test")}
     assert len(set(folder.labels[parts["train"]])) >= 2
+    checked = poselens("data", "check", data, "--workers", 1, "--json")
+    # what the made-up clips are found to be short of is in the findings; every one can be read
+    assert checked.code in (0, 1), checked.err
+    assert (checked.facts["clips"], checked.facts["unreadable"]) == (len(folder), 0)
+    assert not [leak for leak in checked.facts["protocols"][protocol]["leaks"] if leak["severe"]]
     for kind in ("rgb", "skeleton") if branch == "both" else (branch,):
         own = SMALL_RGB if kind == "rgb" else SMALL_SKELETON
         asked = settings_for(folder, load("tiny"), "rgb" if kind == "rgb" else "joint")

@@ -17,6 +17,7 @@ from poselens.clips.assemble import skeleton_input
 from poselens.clips.device import choose_device
 from poselens.data.folder import open_folder
 from poselens.data.info import ClipRecord, DatasetInfo, ProtocolInfo, SkeletonInfo
+from poselens.data.plain_yaml import plain_yaml
 from poselens.data.skeleton_file import write_skeleton
 from poselens.data.writer import FolderWriter
 from poselens.errors import AnnotationError, CheckpointError, SkeletonError, UsageError
@@ -200,7 +201,7 @@ def test_what_is_said_of_layouts_counts_and_nothing_said_does_not(kennel, drawn,
         del info["layouts"]
         if not same:
             info["layouts"] = {"dog": DOG, "cat": DOG}
-        (other / "dataset.yaml").write_text(yaml.safe_dump(info, sort_keys=False))
+        (other / "dataset.yaml").write_text(plain_yaml(info))
         unlike = open_folder(other).fingerprint() != open_folder(data).fingerprint()
         assert unlike is not same
 

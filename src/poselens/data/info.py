@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poselens.data.plain_yaml import read_plain_yaml
+from poselens.data.plain_yaml import plain_yaml, read_plain_yaml
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.declared import layout_from
 from poselens.pose.layouts import LAYOUTS, declare_layout, get_layout
@@ -254,5 +254,4 @@ def check_info(info: DatasetInfo, path: Path) -> None:
 def write_info(info: DatasetInfo) -> bytes:
     """Return ``dataset.yaml`` for ``info``."""
     content = cast("dict[str, object]", info.model_dump(mode="json", exclude_defaults=False))
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    return text.encode()
+    return plain_yaml(content, width=100).encode()

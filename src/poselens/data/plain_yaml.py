@@ -39,5 +39,31 @@ def read_plain_yaml(text: str) -> object:
     return loader(text).get_single_data()
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes values that are there twice twice, where PyYAML would write an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def plain_yaml(content: object, *, width: int = 80, flow: bool = False) -> str:
+    """Return ``content`` as YAML that ``read_plain_yaml`` reads.
+
+    Args:
+        content: Dictionaries, lists and plain values, in the order in which they are to stand.
+        width: Columns after which long lines are folded.
+        flow: Whether to write ``{key: value}`` in one line.
+    """
+    text: str = yaml.dump(
+        content,
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        width=width,
+        default_flow_style=flow,
+    )
+    return text
+
+
 def _refused(text: str, event: yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=f"found {text}", problem_mark=cast(Any, event.start_mark))

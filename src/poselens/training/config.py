@@ -27,7 +27,7 @@ from poselens.clips.stream import (
     SkeletonInput,
     SkeletonNetworkSettings,
 )
-from poselens.data.plain_yaml import read_plain_yaml
+from poselens.data.plain_yaml import plain_yaml, read_plain_yaml
 from poselens.errors import UsageError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -265,7 +265,7 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
 
 def to_yaml(content: Mapping[str, Any]) -> bytes:
     """Return ``content`` as YAML in the order of its keys."""
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
+    return plain_yaml(dict(content)).encode()
 
 
 def differences(kept: Path, wanted: Mapping[str, Any]) -> str:
