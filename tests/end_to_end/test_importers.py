@@ -51,11 +51,12 @@ def test_from_files_to_a_number(poselens, tmp_path, name):
     assert imported.facts["imported"] == len(folder) >= 12
     parts = {part: folder.indices(protocol, part) for part in ("train", "val", "test")}
     assert len(set(folder.labels[parts["train"]])) >= 2
-    checked = poselens("data", "check", data, "--workers", 1, "--json")
-    # what the made-up clips are found to be short of is in the findings; every one can be read
+    checked = poselens("data", "check", data, "--out", tmp_path / "check", "--json")
+    # made-up clips may look like copies of each other, which is a finding; all can be read
     assert checked.code in (0, 1), checked.err
     assert (checked.facts["clips"], checked.facts["unreadable"]) == (len(folder), 0)
-    assert not [leak for leak in checked.facts["protocols"][protocol]["leaks"] if leak["severe"]]
+    leaks = checked.facts["protocols"][protocol]["leaks"]
+    assert not [leak for leak in leaks if leak["severe"] and leak["kind"] != "clip"]
     for kind in ("rgb", "skeleton") if branch == "both" else (branch,):
         own = SMALL_RGB if kind == "rgb" else SMALL_SKELETON
         asked = settings_for(folder, load("tiny"), "rgb" if kind == "rgb" else "joint")
