@@ -89,13 +89,19 @@ def others(likenesses: list[Likeness]) -> Iterator[tuple[int, int, float]]:
     """Yield each clip with those that move most like it."""
     moves = np.stack([one.moves for one in likenesses])
     frames = np.array([one.frames for one in likenesses])
+    flat = moves.reshape(len(moves), -1).astype(np.float32)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     for clip in range(len(moves)):
-        both = np.stack([np.full(len(frames), frames[clip]), frames], axis=1)
-        apart = distances(np.broadcast_to(moves[clip], moves.shape), moves, both)
-        apart[clip] = np.inf
-        for other in np.argsort(apart)[:NEAREST].tolist():
-            if clip < other:
-                yield clip, other, float(apart[other])
+        closeness = flat @ flat[clip]
+        closeness[clip] = -1
+        near = np.argsort(-closeness)[:NEAREST]
+        both = np.stack([np.full(len(near), frames[clip]), frames[near]], axis=1)
+        apart = distances(np.repeat(moves[clip][None], len(near), axis=0), moves[near], both)
+        yield from (
+            (clip, other, float(far))
+            for other, far in zip(near.tolist(), apart, strict=True)
+            if clip < other
+        )
 
 
 def told(values: list[float], edges: list[float]) -> dict[str, object]:

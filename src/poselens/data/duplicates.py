@@ -41,7 +41,7 @@ COPY_JOINTS = 0.006
 """Up to this :func:`joint_distance` two clips of joints alone are copies."""
 
 LENGTH_TOLERANCE = 0.15
-"""Share of the longer clip's frames that the shorter one may lack."""
+"""Share of the longer clip's frames that the shorter one may lack; two frames at least."""
 
 STILL = 0.3
 """Grey levels of movement below which a clip is a still picture and has no likeness."""
@@ -210,6 +210,11 @@ def distance(a: Likeness, b: Likeness) -> float:
     return float(distances(a.moves[None], b.moves[None], frames)[0])
 
 
+def lengths_fit(frames: int, others: int) -> bool:
+    """Tell whether clips of so many frames can be copies, cut by a few."""
+    return abs(frames - others) <= max(LENGTH_TOLERANCE * max(frames, others), STRIDE)
+
+
 def frame_distance(a: Float[np.ndarray, "t d"], b: Float[np.ndarray, "t2 d"]) -> float:
     r"""Return how differently two clips change from each frame to the next but one.
 
@@ -220,7 +225,7 @@ def frame_distance(a: Float[np.ndarray, "t d"], b: Float[np.ndarray, "t2 d"]) ->
     """
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
     lacking = len(longer) - len(shorter)
-    if lacking > LENGTH_TOLERANCE * len(longer) or len(shorter) <= STRIDE:
+    if not lengths_fit(len(a), len(b)) or len(shorter) <= STRIDE:
         return float("inf")
     wide, narrow = (side[STRIDE:] - side[:-STRIDE] for side in (longer, shorter))
     lengths = np.linalg.norm(wide, axis=1), np.linalg.norm(narrow, axis=1)
@@ -248,7 +253,7 @@ def joint_distance(a: Float[np.ndarray, "t j c"], b: Float[np.ndarray, "t2 j c"]
     """
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
     lacking = len(longer) - len(shorter)
-    if lacking > LENGTH_TOLERANCE * len(longer):
+    if not lengths_fit(len(a), len(b)):
         return float("inf")
     best = float("inf")
     some = slice(None, None, max(len(shorter) // 8, 1))
@@ -344,8 +349,8 @@ def worth_a_look(
         kept, sides = [], []
         for first, second in pairs[start : start + _PAIRS].tolist():
             one, other = recent(first), recent(second)
-            most, least = max(one.frames, other.frames), min(one.frames, other.frames)
-            if one.moves.shape == other.moves.shape and most - least <= LENGTH_TOLERANCE * most:
+            fit = lengths_fit(one.frames, other.frames)
+            if fit and one.moves.shape == other.moves.shape:
                 kept.append((first, second))
                 sides.append((one, other))
         # a data set may have both kinds: clips of joints alone, and clips with videos
