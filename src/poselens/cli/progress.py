@@ -26,10 +26,25 @@ def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     with Progress(console=console, disable=not console.is_terminal) as shown:
         task = shown.add_task(title, total=total)
 
-        def advance(step: int = 1, *_rest: object) -> None:
+        def advance(step: int = 1, *_rest: object, total: int | None = None) -> None:
+            if total is not None:
+                shown.update(task, total=total)
             shown.advance(task, step)
 
         yield advance
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar; the function given moves it to so many, of so many."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(title, total=None)
+
+        def reached(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield reached
 
 
 class Board:

@@ -25,6 +25,8 @@ from poselens.errors import (
 )
 
 REPORT_FILE = "import_report.json"
+LENGTH_TOLERANCE = 0.02
+"""Share of its frames by which the skeleton of a clip may be longer or shorter than its video."""
 
 Link = Literal["copy", "hard", "symbolic"]
 """How a video comes into the folder: its bytes, a second name, or a pointer to it."""
@@ -46,10 +48,16 @@ class ImportReport:
     Attributes:
         imported: Clips written.
         skipped: What was left out; nothing is left out without an entry here.
+        counts: What was found, by its name, where the importer counts more than clips.
+        notes: Sentences on the whole: what is missing, what differs from what is published.
+        details: Longer tables, for the file alone.
     """
 
     imported: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, object] = field(default_factory=dict)
 
     def skip(self, code: str, file: Path | str, message: str) -> None:
         """Note one file or row that is left out."""
@@ -65,6 +73,9 @@ class ImportReport:
             "imported": self.imported,
             "skipped": len(self.skipped),
             "skipped_by_code": dict(sorted(Counter(entry.code for entry in self.skipped).items())),
+            "counts": self.counts,
+            "notes": self.notes,
+            "details": self.details,
             "list": [asdict(entry) for entry in self.skipped],
         }
 
@@ -106,7 +117,19 @@ def require_clips(count: int, src: Path, report: ImportReport) -> None:
     if report.skipped:
         first = report.skipped[0]
         reason = f"; {len(report.skipped)} skipped, the first: {first.file}: {first.message}"
-    raise AnnotationError("DATA-012", f"nothing to import{reason}", file=src)
+    raise AnnotationError(
+        "DATA-012", f"nothing to import{reason}", file=src, mend="check the source folder"
+    )
+
+
+def require_same_length(video: int, skeleton: int) -> None:
+    """Refuse a skeleton that is not as long as its video, in frames.
+
+    Raises:
+        SkeletonError: ``SKEL-009`` when they differ by more than 2 %.
+    """
+    if abs(video - skeleton) > LENGTH_TOLERANCE * max(video, skeleton):
+        raise SkeletonError("SKEL-009", f"the video has {video} frames, the skeleton {skeleton}")
 
 
 def place_videos(videos: Mapping[str, Path], staging: Path, link: Link) -> None:

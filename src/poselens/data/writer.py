@@ -132,6 +132,10 @@ class FolderWriter:
             raise disk_fault(fault, self._root) from fault
         self._seen.add(record.id)
 
+    def rename(self, name: str) -> None:
+        """Give the data set another name, where only the clips that came say what it is."""
+        self._info = self._info.model_copy(update={"name": name})
+
     def _joint_file(self, space: Space, clip_id: str) -> "_JointFile":
         if space not in self._joints:
             raise AnnotationError(

@@ -280,7 +280,9 @@ def get_layout(name: str) -> Layout:
     )
 
 
-def require_joint_count(found: int, layout: Layout, *, file: str | None = None) -> None:
+def require_joint_count(
+    found: int, layout: Layout, *, file: str | None = None, where: str | None = None
+) -> None:
     """Refuse joints that do not fit a layout, naming the layouts that would.
 
     Raises:
@@ -298,5 +300,6 @@ def require_joint_count(found: int, layout: Layout, *, file: str | None = None) 
         "SKEL-004",
         f"found {found} joints, expected {len(layout)} ({layout.name})",
         file=file,
+        where=where,
         mend=mend,
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from poselens.errors import EnvironmentFault
+from poselens.training.config import RgbSection, SkeletonSection
 
 STEPS_THAT_PAY = 4000
 """Steps after which compiling TSM-ResNet50 has saved more than the minute it takes."""
@@ -59,3 +60,22 @@ def require_compiler(device: torch.device) -> None:
             f"the network cannot be compiled: {missing}",
             mend="use --set training.compile=off, or install it",
         )
+
+
+def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, steps: int) -> bool:
+    """Return whether to compile the network; of itself where it pays.
+
+    Raises:
+        EnvironmentFault: ``ENV-013`` when it is wanted and something it needs is missing.
+    """
+    wanted = section.training.compile
+    if wanted == "on":
+        require_compiler(device)
+        return True
+    return (
+        wanted == "auto"
+        and device.type == "cuda"
+        and isinstance(section, RgbSection)
+        and steps >= STEPS_THAT_PAY
+        and missing_for_compiling(device) is None
+    )

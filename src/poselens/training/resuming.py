@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from poselens.checkpoint import read_json, read_tensors_and_facts, write_tensors
+from poselens.data.plain_yaml import read_plain_yaml
 from poselens.errors import CheckpointError, UsageError
 from poselens.training.claim import CONFIG_FILE, RUN_FILE
 from poselens.training.config import RgbSection, SkeletonSection, flat, parse
@@ -110,7 +111,7 @@ def read_config(out: Path) -> dict[str, Any]:
     """
     path = out / CONFIG_FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise _unreadable(str(fault), path) from fault
     if not isinstance(content, dict):

@@ -23,6 +23,7 @@ from poselens.clips.batches import memory_faults_named
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
+from poselens.data.audit import leak_facts, refuse_leaks
 from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError
 from poselens.fusion.scores import write_scores
@@ -30,7 +31,7 @@ from poselens.pose.layouts import get_layout
 from poselens.rgb.network import RgbNetwork
 from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
-from poselens.training.compiling import STEPS_THAT_PAY, missing_for_compiling, require_compiler
+from poselens.training.compiling import compiles
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
 from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
@@ -58,6 +59,7 @@ class Request:
         out: Folder of the run.
         device: ``cpu``, ``cuda`` or ``auto``.
         resume: Go on with a run that was stopped.
+        allow_leakage: Train although train or validation share something with test.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class Request:
     out: Path
     device: str
     resume: bool
+    allow_leakage: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +90,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
             ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol.
-        AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads.
+        AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
+            ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011``, ``CKPT-021`` resumed with another recipe or data,
             ``CKPT-020`` no state can be read, ``CKPT-022`` other clips can be read.
@@ -117,6 +121,7 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         found = find_run(request.out, said, section, folder.fingerprint())
         if found.complete is not None:
             return Finished(0, dict(found.complete))
+        leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
         device = choose_device(request.device)
         parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
         torch.manual_seed(settings.seed)
@@ -146,6 +151,7 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
             "train": len(parts["train"]),
             "val": len(parts["val"]),
             "skipped": len(outcome.progress.skipped),
+            "leakage": leak_facts(leaks),
         },
         "selection": _selection(section, outcome.progress, len(parts["val"])),
         "epochs": outcome.progress.epoch,
@@ -283,7 +289,7 @@ def _fit(
             contrast.tally.reset()
             write_contrasted(request.out, epoch, seen)
 
-    compiled = _compiles(section, device, steps=settings.epochs * len(samples.batches))
+    compiled = compiles(section, device, steps=settings.epochs * len(samples.batches))
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -312,25 +318,6 @@ def _fit(
         plan=plan,
         resume=request.resume,
         beside=contrast,
-    )
-
-
-def _compiles(section: RgbSection | SkeletonSection, device: torch.device, *, steps: int) -> bool:
-    """Return whether to compile the network; of itself where it pays.
-
-    Raises:
-        EnvironmentFault: ``ENV-013`` when it is wanted and something it needs is missing.
-    """
-    wanted = section.training.compile
-    if wanted == "on":
-        require_compiler(device)
-        return True
-    return (
-        wanted == "auto"
-        and device.type == "cuda"
-        and isinstance(section, RgbSection)
-        and steps >= STEPS_THAT_PAY
-        and missing_for_compiling(device) is None
     )
 
 
