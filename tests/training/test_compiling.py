@@ -8,12 +8,13 @@ from poselens.errors import EnvironmentFault
 from poselens.training import compiling
 from poselens.training.compiling import (
     STEPS_THAT_PAY,
+    compiles,
     CompiledNetwork,
     missing_for_compiling,
     require_compiler,
 )
 from poselens.training.config import RgbSection, SkeletonSection, Training
-from poselens.training.run import _compiles
+
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -85,9 +86,9 @@ def test_it_is_compiled_where_it_pays(monkeypatch, wanted, device, steps, expect
     monkeypatch.setattr(compiling, "find_spec", lambda name: object())
     monkeypatch.setattr(compiling.shutil, "which", lambda name: "/usr/bin/cc")
     section = RgbSection(training=Training(compile=wanted))
-    assert _compiles(section, device, steps=steps) is expected
+    assert compiles(section, device, steps=steps) is expected
     if wanted == "auto":
-        assert _compiles(SkeletonSection(), device, steps=steps) is False
+        assert compiles(SkeletonSection(), device, steps=steps) is False
 
 
 def test_a_skeleton_network_is_not_compiled():

@@ -1,4 +1,4 @@
-"""A network compiled for the step that is taken most often."""
+"""A network compiled for the step that is taken most often; and where that, or recording, pays."""
 
 import shutil
 from importlib.util import find_spec
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from poselens.errors import EnvironmentFault
+from poselens.training.config import RgbSection, SkeletonSection
 
 STEPS_THAT_PAY = 4000
 """Steps after which compiling TSM-ResNet50 has saved more than the minute it takes."""
@@ -59,3 +60,30 @@ def require_compiler(device: torch.device) -> None:
             f"the network cannot be compiled: {missing}",
             mend="use --set training.compile=off, or install it",
         )
+
+
+def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, steps: int) -> bool:
+    """Return whether to compile the network; of itself where it pays.
+
+    Raises:
+        EnvironmentFault: ``ENV-013`` when it is wanted and something it needs is missing.
+    """
+    wanted = section.training.compile
+    if wanted == "on":
+        require_compiler(device)
+        return True
+    return (
+        wanted == "auto"
+        and device.type == "cuda"
+        and isinstance(section, RgbSection)
+        and steps >= STEPS_THAT_PAY
+        and missing_for_compiling(device) is None
+    )
+
+
+def replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
+    """Return whether to record steps; of itself where the host is the slower side."""
+    wanted = section.training.replay
+    if wanted == "auto":
+        return device.type == "cuda" and isinstance(section, SkeletonSection)
+    return wanted == "on" and device.type == "cuda"

@@ -45,14 +45,18 @@ class Journal:
     Args:
         folder: The run's folder.
         epochs_done: Rows of later epochs are removed.
+        writes: Whether this rank writes; the others' rows go nowhere.
 
     Raises:
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when a file cannot be written.
     """
 
-    def __init__(self, folder: Path, *, epochs_done: int) -> None:
+    def __init__(self, folder: Path, *, epochs_done: int, writes: bool = True) -> None:
+        self._writes = writes
         self._jsonl = folder / "log.jsonl"
         self._csv = folder / "log.csv"
+        if not writes:
+            return
         kept = [row for row in read_rows(self._jsonl) if int(row["epoch"] or 0) <= epochs_done]
         write_bytes(self._jsonl, "".join(json.dumps(row) + "\n" for row in kept).encode())
         table = io.StringIO(newline="")
@@ -67,6 +71,8 @@ class Journal:
         Raises:
             EnvironmentFault: ``ENV-001`` to ``ENV-003``.
         """
+        if not self._writes:
+            return
         try:
             with self._jsonl.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(row)) + "\n")
@@ -97,9 +103,11 @@ class Teller:
         title: What the bar is called.
         total: Steps in the whole run.
         done: Steps done already.
+        shows: Whether this rank speaks; the others are silent.
     """
 
-    def __init__(self, title: str, *, total: int, done: int) -> None:
+    def __init__(self, title: str, *, total: int, done: int, shows: bool = True) -> None:
+        self._shows = shows
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -109,7 +117,7 @@ class Teller:
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (shows and self._console.is_terminal),
         )
         self._task = self._bar.add_task(title, total=total, completed=done, facts="")
         self._title = title
@@ -126,6 +134,6 @@ class Teller:
 
     def epoch(self, number: int, epochs: int, facts: Mapping[str, str]) -> None:
         """Say how an epoch went, where there is no bar to look at."""
-        if not self._console.is_terminal:
+        if self._shows and not self._console.is_terminal:
             told = "  ".join(f"{name} {value}" for name, value in facts.items())
             self._console.print(f"{self._title}  epoch {number}/{epochs}  {told}", highlight=False)

@@ -15,6 +15,7 @@ from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
+from poselens.training.ranks import ALONE, Ranks
 from poselens.training.signals import StopRequest
 from poselens.training.state import Progress, load_state, save_state
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
@@ -86,6 +87,7 @@ def fit(
     plan: Plan,
     resume: bool,
     beside: nn.Module | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
 
@@ -104,6 +106,7 @@ def fit(
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
+        ranks: Those that train together; rank 0 writes.
     """
     state_file = plan.folder / STATE_FILE
     progress, best = Progress(), dict[str, Tensor]()
@@ -117,26 +120,34 @@ def fit(
             state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
         )
     stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
-    step = EagerStep(stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+    ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
+    for module in modules.values():
+        ranks.follow(module)
+    step = EagerStep(
+        stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm, ranks=ranks
+    )
     take = ReplayedStep(step) if plan.replay else step
-    journal = Journal(plan.folder, epochs_done=progress.epoch)
+    journal = Journal(plan.folder, epochs_done=progress.epoch, writes=ranks.leads)
 
     def save() -> None:
-        save_state(
-            state_file,
-            modules=modules,
-            optimizer=optimizer,
-            progress=progress,
-            best=best,
-            fingerprint=plan.fingerprint,
-        )
+        if ranks.leads:
+            save_state(
+                state_file,
+                modules=modules,
+                optimizer=optimizer,
+                progress=progress,
+                best=best,
+                fingerprint=plan.fingerprint,
+            )
+        ranks.wait()
 
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
         done=progress.epoch * plan.steps + progress.step,
+        shows=ranks.leads,
     )
-    with StopRequest() as stop, teller.shown():
+    with StopRequest(ranks) as stop, teller.shown():
         while progress.epoch < plan.epochs:
             _epoch(take, network, average, optimizer, batches, progress, plan, teller, stop)
             scores = None
@@ -206,19 +217,20 @@ def _epoch(
         sums["waited"] += waited
         set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
         losses, label = take(batch), batch["label"]
+        clips = sum(batch.get("counts", (len(label),)))
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
-        batch = None if stop.received else next(remaining, None)
+        batch = None if stop.asked() else next(remaining, None)
         waited = time.perf_counter() - asked
         take.settle()
         if average is not None:
             average.update_parameters(network)
-        sums["clips"] += len(label)
-        sums["loss"] += losses.total.item() * len(label)
+        sums["clips"] += clips
+        sums["loss"] += losses.total.item() * clips
         if len(losses.parts) > 1:
             for name, part in losses.parts.items():
-                sums[name] = sums.get(name, 0.0) + part.item() * len(label)
-        sums["correct"] += int((losses.logits.argmax(1) == label).sum())
+                sums[name] = sums.get(name, 0.0) + part.item() * clips
+        sums["correct"] += losses.recognised(label)
         sums["seconds"] += time.perf_counter() - began
         began = time.perf_counter()
         progress.step += 1

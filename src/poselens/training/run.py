@@ -9,8 +9,9 @@ was trained on, how it was chosen), ``contrast/`` where there is one, ``weights.
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import nn
 
 import poselens
 from poselens.checkpoint import read_json, write_bytes, write_json, write_tensors
-from poselens.clips.batches import memory_faults_named
+from poselens.clips.batches import memory_faults_named, share_of
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
@@ -29,17 +30,17 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError, CheckpointError
 from poselens.fusion.scores import write_scores
 from poselens.pose.layouts import get_layout
-from poselens.rgb.network import RgbNetwork
-from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
-from poselens.training.compiling import STEPS_THAT_PAY, missing_for_compiling, require_compiler
+from poselens.training.compiling import compiles, replays
 from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
-from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
+from poselens.training.initial import start_from
 from poselens.training.loop import STATE_FILE, Outcome, Plan, fit
 from poselens.training.objectives import Objective, cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
+from poselens.training.ranks import Ranks, described, joined, require_clips, restarted
 from poselens.training.samples import Samples
+from poselens.training.shared_norm import share_statistics
 from poselens.training.state import Progress, saved_fingerprint
 from poselens.types import Scores
 
@@ -74,10 +75,12 @@ class Finished:
     Attributes:
         exit_code: 0, or 130/143 after a signal; the state is saved.
         facts: The content of ``run.json``.
+        leads: Whether this process speaks for all that trained together.
     """
 
     exit_code: int
     facts: dict[str, Any]
+    leads: bool = True
 
 
 def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
@@ -89,16 +92,38 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011`` resumed with another recipe or data.
-        EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written, ``ENV-011``,
+        EnvironmentFault: ``DIST-002`` to ``DIST-007`` several ranks that cannot train together;
+            ``ENV-001`` to ``ENV-003`` the folder cannot be written, ``ENV-011``,
             ``ENV-012`` no memory, ``ENV-013`` no compiler.
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
     """
     batch_size = section.training.batch_size
-    with claimed(request.out, resume=request.resume), memory_faults_named(batch_size):
-        return _train(folder, section, request)
+    request = replace(request, resume=request.resume or restarted())
+    device = choose_device(request.device)
+    with (
+        joined(device, share_gpu=section.training.share_gpu) as ranks,
+        _claimed_by_first(request, ranks),
+        memory_faults_named(batch_size),
+    ):
+        require_clips(ranks, batch_size)
+        return _train(folder, section, request, device, ranks)
 
 
-def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
+@contextmanager
+def _claimed_by_first(request: Request, ranks: Ranks) -> Iterator[None]:
+    """Let rank 0 claim the folder before another one looks into it."""
+    with claimed(request.out, resume=request.resume) if ranks.leads else nullcontext():
+        ranks.wait()
+        yield
+
+
+def _train(
+    folder: ClipFolder,
+    section: RgbSection | SkeletonSection,
+    request: Request,
+    device: torch.device,
+    ranks: Ranks,
+) -> Finished:
     settings = section.training
     stream = _describe(folder, section)
     config = {
@@ -108,23 +133,26 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         **section.model_dump(mode="json"),
     }
     digest = _digest(config, folder)
+    ranks.agree("settings or data", digest)
     _require_same(request.out, config, digest)
     finished = _already_finished(request.out)
     if finished is not None:
-        return finished
-    device = choose_device(request.device)
+        return replace(finished, leads=ranks.leads)
     parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
     torch.manual_seed(settings.seed)
     network = build_network(stream)
-    taken = _start_from(network, section.weights)
+    taken = start_from(network, section.weights)
     network.to(device)
-    write_bytes(request.out / CONFIG_FILE, to_yaml(config))
-    samples = Samples(folder, section, stream, parts, request.out, device)
+    if settings.sync_batchnorm and ranks.size > 1:
+        share_statistics(network)
+    if ranks.leads:
+        write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+    samples = Samples(folder, section, stream, parts, request.out, device, ranks)
     contrast = _contrast(section, samples, folder, stream, device)
-    outcome = _fit(network, contrast, section, samples, device, request, digest)
+    outcome = _fit(network, contrast, section, samples, device, request, digest, ranks)
     if outcome.exit_code:
-        return Finished(outcome.exit_code, {})
-    _write_result(request.out, network, outcome, section, samples, device)
+        return Finished(outcome.exit_code, {}, ranks.leads)
+    _write_result(request.out, network, outcome, section, samples, device, ranks)
     facts = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
@@ -144,12 +172,14 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         "params": sum(parameter.numel() for parameter in network.parameters()),
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
+        "ranks": described(ranks, settings.batch_size, sync_batchnorm=settings.sync_batchnorm),
         "torch": torch.__version__,
         "settings": digest,
         "complete": True,
     }
-    write_json(request.out / RUN_FILE, facts)
-    return Finished(0, facts)
+    if ranks.leads:
+        write_json(request.out / RUN_FILE, facts)
+    return Finished(0, facts, ranks.leads)
 
 
 def _require_same(out: Path, config: Mapping[str, Any], digest: str) -> None:
@@ -215,16 +245,6 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
 
 
-def _start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
-    """Load the weights that a recipe starts from; returns what was taken."""
-    if choice is None:
-        return None
-    if isinstance(network, RgbNetwork):
-        return load_initial_weights(network, choice)
-    assert isinstance(network, CtrGcn)
-    return load_initial_skeleton_weights(network, choice)
-
-
 def _contrast(
     section: RgbSection | SkeletonSection,
     samples: Samples,
@@ -262,6 +282,7 @@ def _fit(
     device: torch.device,
     request: Request,
     digest: str,
+    ranks: Ranks,
 ) -> Outcome:
     settings = section.training
     optimizer = build_optimizer(
@@ -292,10 +313,12 @@ def _fit(
 
     def observe(epoch: int) -> None:
         if contrast is not None:
-            write_contrasted(request.out, epoch, contrast.tally.read())
+            if ranks.leads:
+                write_contrasted(request.out, epoch, contrast.tally.read())
             contrast.tally.reset()
 
-    compiled = _compiles(section, device, steps=settings.epochs * len(samples.batches))
+    compiled = compiles(section, device, steps=settings.epochs * len(samples.batches))
+    own = len(range(settings.batch_size)[share_of(settings.batch_size, ranks.share)])
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -303,8 +326,8 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device),
-        compiled=settings.batch_size if compiled else None,
+        replay=replays(section, device),
+        compiled=own if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
@@ -320,34 +343,8 @@ def _fit(
         plan=plan,
         resume=request.resume,
         beside=contrast,
+        ranks=ranks,
     )
-
-
-def _compiles(section: RgbSection | SkeletonSection, device: torch.device, *, steps: int) -> bool:
-    """Return whether to compile the network; of itself where it pays.
-
-    Raises:
-        EnvironmentFault: ``ENV-013`` when it is wanted and something it needs is missing.
-    """
-    wanted = section.training.compile
-    if wanted == "on":
-        require_compiler(device)
-        return True
-    return (
-        wanted == "auto"
-        and device.type == "cuda"
-        and isinstance(section, RgbSection)
-        and steps >= STEPS_THAT_PAY
-        and missing_for_compiling(device) is None
-    )
-
-
-def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
-    """Return whether to record steps; of itself where the host is the slower side."""
-    wanted = section.training.replay
-    if wanted == "auto":
-        return device.type == "cuda" and isinstance(section, SkeletonSection)
-    return wanted == "on" and device.type == "cuda"
 
 
 def _write_result(
@@ -357,6 +354,7 @@ def _write_result(
     section: RgbSection | SkeletonSection,
     samples: Samples,
     device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Write weights and validation scores, and the last epoch's weights where another was chosen.
 
@@ -367,14 +365,18 @@ def _write_result(
         settings.select == "best"
         and samples.validation_clips
         and (progress.best_epoch != progress.epoch)
+        and ranks.leads
     ):
         write_tensors(out / "last.safetensors", outcome.last)
     network.load_state_dict(outcome.weights)
     if samples.validation_clips:
         amp = use_bf16(settings.amp, device)
         scores = samples.validate(network, device, progress, lambda: False, amp=amp)
-        write_scores(out / "scores_val.npz", scores)
+        if ranks.leads:
+            write_scores(out / "scores_val.npz", scores)
     samples.write_skipped(progress)
+    if not ranks.leads:
+        return
     write_tensors(out / "weights.safetensors", network.state_dict())
 
 
@@ -392,8 +394,11 @@ def _digest(config: dict[str, Any], folder: ClipFolder) -> str:
     settings = {
         k: v
         for k, v in config["training"].items()
-        if k not in ("workers", "max_bad", "replay", "compile")
+        if k not in ("workers", "max_bad", "replay", "compile", "share_gpu")
     }
+    # left out where it is off, as in states from before there were ranks
+    if not settings["sync_batchnorm"]:
+        del settings["sync_batchnorm"]
     content = {**config, "training": settings, "data": folder.fingerprint()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
