@@ -7,7 +7,9 @@ nothing is told to anybody: :data:`ALONE`.
 
 import hashlib
 import os
+import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -285,6 +287,7 @@ def _meet(rank: int, size: int, backend: str) -> Any:
     try:
         store, _, _ = next(rendezvous("env://", rank, size, timeout=limit))
         store.set_timeout(limit)
+        store = PrefixStore(_attempt(store, rank, size, limit.total_seconds()), store)
         dist.init_process_group(
             backend,
             store=PrefixStore("group", store),
@@ -294,7 +297,7 @@ def _meet(rank: int, size: int, backend: str) -> Any:
         )
         # the first exchange connects them; what is wrong with the network shows here
         dist.all_reduce(torch.zeros(1))
-    except (RuntimeError, ValueError, OSError) as fault:
+    except (RuntimeError, ValueError, OSError, TimeoutError) as fault:
         raise EnvironmentFault(
             "DIST-007",
             f"the {size} ranks did not meet at {os.environ['MASTER_ADDR']}:"
@@ -303,6 +306,37 @@ def _meet(rank: int, size: int, backend: str) -> Any:
             "the network between the machines",
         ) from fault
     return PrefixStore("poselens", store)
+
+
+def _attempt(store: Any, rank: int, size: int, seconds: float) -> str:
+    """Return a name that the ranks of this attempt share, and those of an earlier one do not.
+
+    ``torchrun`` keeps its store when it starts ranks anew, with the addresses of the dead in it, and
+    machines count restarts differently. So every rank says a word never said before; rank 0
+    answers the latest word of each with the name, until all have heard it.
+    """
+    until = time.monotonic() + seconds
+    own, others = secrets.token_hex(8), range(1, size)
+    if rank:
+        store.set(f"hello/{rank}", own)
+    while time.monotonic() < until:
+        if rank:
+            word, _, name = _said(store, f"welcome/{rank}").partition(" ")
+            if word == own:
+                store.set(f"{name}/heard/{rank}", "yes")
+                return name
+        else:
+            for other in others:
+                if word := _said(store, f"hello/{other}"):
+                    store.set(f"welcome/{other}", f"{word} {own}")
+            if all(_said(store, f"{own}/heard/{other}") for other in others):
+                return own
+        time.sleep(0.02)
+    raise TimeoutError(f"not all came within {seconds:g} s")
+
+
+def _said(store: Any, key: str) -> str:
+    return store.get(key).decode() if store.check([key]) else ""
 
 
 @contextmanager
