@@ -1,4 +1,4 @@
-"""Several ranks of one command on this machine, forked from the test so that torch is imported once.
+"""Several ranks of one command, forked from the test so that torch is imported once.
 
 With an agent, ``torchrun``'s own machinery starts them anew after one has failed.
 """

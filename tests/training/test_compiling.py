@@ -8,13 +8,12 @@ from poselens.errors import EnvironmentFault
 from poselens.training import compiling
 from poselens.training.compiling import (
     STEPS_THAT_PAY,
-    compiles,
     CompiledNetwork,
+    compiles,
     missing_for_compiling,
     require_compiler,
 )
 from poselens.training.config import RgbSection, SkeletonSection, Training
-
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

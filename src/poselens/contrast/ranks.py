@@ -62,6 +62,7 @@ def concatenated(rows: Tensor, counts: Sequence[int]) -> Tensor:
     """
     padded = rows.new_zeros((max(counts), *rows.shape[1:]))
     padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
+    everything = padded.new_empty((len(counts) * len(padded), *rows.shape[1:]))
+    dist.all_gather_into_tensor(everything, padded)
+    parts = everything.view(len(counts), *padded.shape)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

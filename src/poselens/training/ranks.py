@@ -6,8 +6,10 @@ nothing is told to anybody: :data:`ALONE`.
 """
 
 import hashlib
+import gc
 import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,12 +28,12 @@ from torch.distributed.rendezvous import rendezvous
 
 from poselens.clips.batches import Share
 from poselens.contrast.ranks import concatenated
-from poselens.errors import EnvironmentFault, PoselensError, UsageError
+from poselens.errors import EnvironmentFault, UsageError
 
 TIMEOUT_VARIABLE = "POSELENS_RANK_TIMEOUT"
 TIMEOUT_S = 600.0
 """How long a rank waits for the others; compiling a network takes a minute or two of it."""
-_LEAVE_S = 20.0
+_LEAVE_S = 20
 """After this long a rank that failed is gone, whatever still holds it."""
 _LOST = ("gloo", "NCCL", "ncclComm", "Connection closed", "Connection reset", "Broken pipe")
 _PATIENCE = timedelta(days=7)
@@ -247,10 +249,12 @@ def joined(device: torch.device, *, share_gpu: bool) -> Iterator[Ranks]:
         with _losses_named():
             yield Ranks(rank, size, "nccl" if "nccl" in backend else "gloo", store)
             # who leaves first must not take the others' store or last words away
-            dist.barrier()
-    except BaseException as fault:
-        _leave_in_time(fault)
+            dist.all_reduce(torch.zeros(1))
+    except BaseException:
+        _leave_in_time()
         raise
+    # NCCL waits for recordings that hold its kernels, and would wait for ever
+    gc.collect()
     dist.destroy_process_group()
 
 
@@ -311,8 +315,8 @@ def _meet(rank: int, size: int, backend: str) -> Any:
 def _attempt(store: Any, rank: int, size: int, seconds: float) -> str:
     """Return a name that the ranks of this attempt share, and those of an earlier one do not.
 
-    ``torchrun`` keeps its store when it starts ranks anew, with the addresses of the dead in it, and
-    machines count restarts differently. So every rank says a word never said before; rank 0
+    ``torchrun`` keeps its store when it starts ranks anew, with the addresses of the dead in it,
+    and machines count restarts differently. So every rank says a word never said before; rank 0
     answers the latest word of each with the name, until all have heard it.
     """
     until = time.monotonic() + seconds
@@ -360,12 +364,15 @@ def _first_line(fault: BaseException) -> str:
     return str(fault).strip().partition("\n")[0][:200]
 
 
-def _leave_in_time(fault: BaseException) -> None:
-    """See to it that a failed rank ends: the others learn of it by its end alone."""
-    code = fault.exit_code if isinstance(fault, PoselensError) else 1
-    timer = threading.Timer(_LEAVE_S, os._exit, [code])
-    timer.daemon = True
-    timer.start()
+def _leave_in_time() -> None:
+    """See to it that a failed rank ends: the others learn of it by its end alone.
+
+    A library that waits for the others while Python shuts down would keep all of them waiting; no
+    thread runs then, and a signal does.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_LEAVE_S)
 
 
 def described(ranks: Ranks, batch_size: int, *, sync_batchnorm: bool) -> Mapping[str, Any]:

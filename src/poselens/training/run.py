@@ -326,7 +326,8 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=replays(section, device),
+        # gloo goes through the host, which no recording does
+        replay=replays(section, device) and ranks.backend != "gloo",
         compiled=own if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
