@@ -8,6 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
+# one exchange into one tensor, which a recorded step can hold; renamed in torch 2.13
+_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
+
 def world_size() -> int:
     """Return how many processes train together; 1 where nothing is distributed."""
     if dist.is_available() and dist.is_initialized():
@@ -63,6 +67,6 @@ def concatenated(rows: Tensor, counts: Sequence[int]) -> Tensor:
     padded = rows.new_zeros((max(counts), *rows.shape[1:]))
     padded[: len(rows)] = rows
     everything = padded.new_empty((len(counts) * len(padded), *rows.shape[1:]))
-    dist.all_gather_into_tensor(everything, padded)
+    _gather(everything, padded)
     parts = everything.view(len(counts), *padded.shape)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

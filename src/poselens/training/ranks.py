@@ -5,8 +5,8 @@ goes through the host (gloo); what is added up on GPUs goes from one to the next
 nothing is told to anybody: :data:`ALONE`.
 """
 
-import hashlib
 import gc
+import hashlib
 import os
 import secrets
 import signal
