@@ -263,7 +263,7 @@ def test_torchrun_hears_the_first_error_as_the_first(monkeypatch, tmp_path):
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / code))
         tell_error(EnvironmentFault(code, "told", mend="mend it"), as_json=False)
         heard.append(ProcessFailure(rank, 1, 5, str(tmp_path / code)))
-    assert min(heard, key=lambda failure: failure.timestamp).message == (
+    assert min(heard, key=lambda failure: failure.timestamp).message["message"] == (
         "error[ENV-002]: told. Mend: mend it"
     )
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "none" / "there"))
