@@ -208,6 +208,29 @@ def test_a_killed_worker_is_named(tiny_folder):
     assert caught.value.code == "ENV-011"
 
 
+class Deadly(RgbClips):
+    """Kills the process that reads one of the clips, as the kernel does when memory runs out."""
+
+    def __getitem__(self, key):
+        if key[2] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+
+def test_the_clip_that_killed_a_worker_is_named(tiny_folder):
+    folder = open_folder(tiny_folder)
+    clips = Deadly(folder, settings=RGB, augment=None, seed=0)
+    loader = make_loader(clips, EpochBatches(range(8), batch_size=4, shuffle=False), workers=2)
+
+    def run():
+        for _ in loaded(loader):
+            time.sleep(0)
+
+    with pytest.raises(EnvironmentFault, match="clip c05: a data process was killed") as caught:
+        run()
+    assert (caught.value.code, caught.value.where) == ("ENV-011", "clip c05")
+
+
 def test_a_full_gpu_is_named_and_other_faults_are_left_alone():
     with (
         pytest.raises(EnvironmentFault, match=r"full with 64 clips.*batch_size=32") as caught,

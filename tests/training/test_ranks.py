@@ -18,14 +18,15 @@ from mutate import note
 from several import Agent, Ranks
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from poselens.checkpoint import read_tensors, read_tensors_and_facts
+from poselens.checkpoint import read_tensors
 from poselens.cli.output import tell_error
+from poselens.data.folder import ClipFolder
 from poselens.errors import EnvironmentFault, UsageError
 from poselens.fusion.scores import read_scores
 from poselens.training import ranks as ranks_module
 from poselens.training.journal import read_rows
-from poselens.training.loop import STATE_FILE
 from poselens.training.ranks import ALONE, joined, place, require_alone
+from poselens.training.states import newest_facts, state_files
 from poselens.training.stepping import EagerStep
 
 BRANCHES = ["rgb", "skeleton"]
@@ -124,7 +125,7 @@ def losses(out: Path) -> np.ndarray:
 
 
 def position(out: Path) -> tuple[int, int]:
-    facts = read_tensors_and_facts(out / STATE_FILE)[1]["progress"]
+    facts = newest_facts(out)["progress"]
     return facts["epoch"], facts["step"]
 
 
@@ -150,7 +151,7 @@ def test_ranks_are_as_good_as_one_process(go, tmp_path, branch, size, epochs, ba
     bank = {
         run: {
             name: value
-            for name, value in read_tensors(run / STATE_FILE).items()
+            for name, value in read_tensors(state_files(run)[0]).items()
             if name.startswith("beside.bank") or name.endswith(("clips", "tally.sums"))
         }
         for run in (alone, shared)
@@ -326,7 +327,7 @@ def test_torchrun_itself_starts_and_stops_the_command(words, tmp_path):
     )
     try:
         until = time.monotonic() + 90
-        while not (out / STATE_FILE).exists():
+        while not read_rows(out / "log.jsonl"):
             assert running.poll() is None, running.communicate()[0]
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -342,18 +343,15 @@ def test_torchrun_itself_starts_and_stops_the_command(words, tmp_path):
 
 def test_ranks_that_do_not_find_the_same_are_refused(words, tmp_path):
     command = words("skeleton", tmp_path / "run")
-    started = Ranks(tmp_path / "told", 2, command, before=_another_rate)
+    started = Ranks(tmp_path / "told", 2, command, before=_other_data)
     assert started.end() == [5, 5], started.told()
     for told in started.told():
         assert "error[DIST-004]: rank 0 and rank 1 do not find the same settings or data" in told
 
 
-def _another_rate(rank: int) -> None:
-    from poselens.training import run
-
+def _other_data(rank: int) -> None:
     if rank == 1:
-        digest = run._digest
-        run._digest = lambda *arguments: digest(*arguments) + "1"
+        ClipFolder.fingerprint = lambda _folder: "other"
 
 
 def test_more_ranks_than_clips_a_step_are_refused(words, tmp_path):

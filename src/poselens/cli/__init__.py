@@ -95,6 +95,11 @@ def _report_faults(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
         return 130
+    except SystemExit as leave:
+        if leave.code != 143:
+            raise
+        typer.echo("terminated", err=True)
+        return 143
     except BrokenPipeError:
         raise
     except Exception as fault:

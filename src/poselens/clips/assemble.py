@@ -315,6 +315,10 @@ class RgbClips(Dataset[Item]):
             last = read_video(source, self._settings, np.array([source.frames - 1]))[0]
             yield from (last for _ in range(source.frames - shown))
 
+    def identity(self, clip: int) -> str:
+        """Return the id of a clip."""
+        return str(self._folder.ids[clip])
+
     def region(self, clip: int) -> Region:
         """Return the region of a clip."""
         return self._source(clip).region

@@ -1,17 +1,19 @@
 """Batches: which clips in which order, read by processes of their own, moved to a device."""
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkippedClip
 from poselens.clips.look import make_clips, normalised
@@ -29,6 +31,36 @@ def share_of(count: int, share: Share) -> slice:
     """
     part, parts = share
     return slice(count * part // parts, count * (part + 1) // parts)
+
+
+class _Watched(Dataset[Item]):
+    """Notes for the parent which clip each data process is at.
+
+    Args:
+        clips: What makes samples.
+        workers: Data processes.
+    """
+
+    def __init__(self, clips: RgbClips, workers: int) -> None:
+        self._clips = clips
+        # for each process, its number and the clip; shared memory outlives a killed process
+        self._at = RawArray("q", [-1] * (2 * workers))
+
+    def __getitem__(self, key: Key) -> Item:
+        worker = get_worker_info()
+        if worker is None:
+            return self._clips[key]
+        place = 2 * worker.id
+        self._at[place : place + 2] = [os.getpid(), key[2]]
+        item = self._clips[key]
+        self._at[place + 1] = -1
+        return item
+
+    def left(self, told: str) -> list[str]:
+        """Return the clips that the processes named in a text of torch were at."""
+        dead = {int(number) for number in re.findall(r"[0-9]+", told)}
+        pairs = zip(self._at[::2], self._at[1::2], strict=True)
+        return [self._clips.identity(clip) for pid, clip in pairs if pid in dead and clip >= 0]
 
 
 class EpochBatches:
@@ -109,7 +141,7 @@ def make_loader(clips: RgbClips, batches: EpochBatches, *, workers: int) -> Data
     It draws nothing from torch's own generator, which a resumed run has to find as it was left.
     """
     return DataLoader(
-        clips,
+        _Watched(clips, workers),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
@@ -124,6 +156,7 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
     # Ctrl-C and schedulers signal the whole group; a worker that died of it would take the run
     # down before its state is saved. The parent's own SIGTERM is torch's last means to end it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
@@ -139,16 +172,34 @@ def loaded(loader: DataLoader[Item]) -> Iterator[dict[str, Any]]:
 
     Raises:
         PoselensError: What a worker met and no other clip would mend: a wrong setting, no memory.
+        EnvironmentFault: ``ENV-011`` a data process was killed, with the clips it was at.
     """
-    for batch in loader:
-        fault: PoselensError | None = batch.pop("fault")
-        if fault is not None:
-            try:
-                raise fault
-            finally:
-                # its traceback holds this frame: the circle would keep the workers alive
-                del fault
-        yield batch
+    try:
+        for batch in loader:
+            fault: PoselensError | None = batch.pop("fault")
+            if fault is not None:
+                try:
+                    raise fault
+                finally:
+                    # its traceback holds this frame: the circle would keep the workers alive
+                    del fault
+            yield batch
+    except RuntimeError as killed:
+        if "DataLoader worker" not in str(killed):
+            raise
+        dataset = loader.dataset
+        clips = dataset.left(str(killed)) if isinstance(dataset, _Watched) else []
+        raise _worker_killed(clips) from killed
+
+
+def _worker_killed(clips: Sequence[str]) -> EnvironmentFault:
+    return EnvironmentFault(
+        "ENV-011",
+        "a data process was killed, likely because memory or the space of /dev/shm ran out",
+        where=f"clip {', '.join(clips)}" if clips else None,
+        mend="use fewer of them (--set training.workers=1) or smaller batches, then go on with "
+        "--resume; look at the clip if it is the same again",
+    )
 
 
 @contextmanager
@@ -169,12 +220,7 @@ def memory_faults_named(batch_size: int) -> Iterator[None]:
     except RuntimeError as fault:
         if "DataLoader worker" not in str(fault):
             raise
-        raise EnvironmentFault(
-            "ENV-011",
-            "a data process was killed, likely because memory or the space of /dev/shm ran out",
-            mend="use fewer of them (--set training.workers=1) or smaller batches, then go on with "
-            "--resume",
-        ) from fault
+        raise _worker_killed([]) from fault
 
 
 def to_device(

@@ -7,7 +7,6 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
 
-
 # one exchange into one tensor, which a recorded step can hold; renamed in torch 2.13
 _gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 

@@ -93,6 +93,14 @@ class Training(BaseModel):
     small data sets; ``packed`` keeps JPEG pictures, a twelfth of the size."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
+    max_nan: int = Field(3, ge=1)
+    """Steps refused in a row, because their numbers are not finite, before the run stops."""
+    keep_states: int = Field(2, ge=1)
+    """States kept, the newest ones: what a damaged one falls back to."""
+    save_every: int | None = Field(None, ge=1)
+    """Steps between saves within an epoch; null for none."""
+    save_minutes: float | None = Field(10.0, gt=0)
+    """Minutes between saves within an epoch; null for none."""
 
     @field_validator("amp", "replay", "compile", mode="before")
     @classmethod
@@ -271,29 +279,12 @@ def to_yaml(content: Mapping[str, Any]) -> bytes:
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
 
 
-def differences(kept: Path, wanted: Mapping[str, Any]) -> str:
-    """Name the settings in which a run's ``config.yaml`` and ``wanted`` differ, five at most.
-
-    Nothing is named where the file cannot be read: it only explains.
-    """
-    try:
-        before = _flat(yaml.safe_load(kept.read_text(encoding="utf-8")), "")
-    except (OSError, ValueError, yaml.YAMLError):
-        return ""
-    after = _flat(wanted, "")
-    told = [
-        f"{key} {before.get(key)!r} -> {after.get(key)!r}"
-        for key in {**before, **after}
-        if before.get(key) != after.get(key)
-    ]
-    return ", ".join(told[:5]) + (", ..." if len(told) > 5 else "")
-
-
-def _flat(content: Any, head: str) -> dict[str, Any]:
+def flat(content: Any, head: str = "") -> dict[str, Any]:
+    """Return settings by their whole names, such as ``training.lr``."""
     if not isinstance(content, Mapping):
         return {head: content}
     return {
         name: value
         for key, below in content.items()
-        for name, value in _flat(below, f"{head}.{key}" if head else str(key)).items()
+        for name, value in flat(below, f"{head}.{key}" if head else str(key)).items()
     }

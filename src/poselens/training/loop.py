@@ -1,27 +1,29 @@
 """The one training loop of both branches: straight, resumable, stopped between two steps."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from poselens.errors import EnvironmentFault
 from poselens.evaluation.metrics import evaluate
 from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
-from poselens.training.objectives import Batch, Objective
+from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.ranks import ALONE, Ranks
-from poselens.training.signals import StopRequest
-from poselens.training.state import Progress, load_state, save_state
+from poselens.training.refused import Refusals, RefusedStep
+from poselens.training.signals import StopRequest, requeue_hint
+from poselens.training.state import Progress
+from poselens.training.states import Saving, States
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.types import Scores
 
-STATE_FILE = "state.safetensors"
 SUMS = ("clips", "loss", "correct", "seconds", "waited")
 """What is summed over an epoch; the parts of a loss that has several are summed beside them."""
 
@@ -42,7 +44,11 @@ class Plan:
         clip_norm: Largest gradient norm, or None.
         ema: Decay of the moving average of weights that is judged and kept; 0 for none.
         select: Keep the weights of the last epoch, or of the best one on validation.
-        fingerprint: Digest of recipe and data; a state of another one is refused.
+        fingerprint: Digest of the data; a state of other data is refused.
+        settings: Of the run, saved with every state.
+        saving: When to save within an epoch, and how much to keep.
+        max_nan: Refused steps in a row that end the run.
+        notes: What to tell at the start.
     """
 
     folder: Path
@@ -57,6 +63,10 @@ class Plan:
     ema: float
     select: Literal["last", "best"]
     fingerprint: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    saving: Saving = field(default_factory=Saving)
+    max_nan: int = 3
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +101,9 @@ def fit(
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
 
-    An epoch is done with its validation. One that a signal stops during validation is saved as
-    trained, and a resumed run validates it anew.
+    The first state is saved before the first step, so that a disk that cannot take it is found
+    then. An epoch is done with its validation. One that a signal stops during validation is saved
+    as trained, and a resumed run validates it anew.
 
     Args:
         network: On its device already.
@@ -102,63 +113,105 @@ def fit(
         validate: Scores the validation slice with a network, as far as it comes before its last
             argument says to stop; None where there is none. May note skipped clips at the
             position.
-        observe: Called with the number of epochs done, before the state is saved.
+        observe: Called with the number of epochs done, before the state is saved. A record that
+            it cannot write does not end the run.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
         ranks: Those that train together; rank 0 writes.
     """
-    state_file = plan.folder / STATE_FILE
-    progress, best = Progress(), dict[str, Tensor]()
+    progress, best, notes = Progress(), dict[str, Tensor](), list(plan.notes)
     average = moving_average(network, plan.ema) if plan.ema else None
     judged = network if average is None else average.module
     modules = {"network": network}
     modules |= {} if average is None else {"average": average}
     modules |= {} if beside is None else {"beside": beside}
-    if resume and state_file.exists():
-        progress, best = load_state(
-            state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
-        )
+    states = States(
+        plan.folder,
+        modules=modules,
+        optimizer=optimizer,
+        fingerprint=plan.fingerprint,
+        settings=plan.settings,
+        saving=plan.saving,
+    )
+    with ranks.in_turn("states"):
+        if ranks.leads:
+            states.require_space()
+        # rank 0 sets aside what is damaged, and the others find what is left
+        restored = states.restore(steps=plan.steps) if resume else None
+    if restored is not None:
+        progress, best, told = restored
+        notes += told
     stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
     ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
     for module in modules.values():
         ranks.follow(module)
     step = EagerStep(
-        stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm, ranks=ranks
+        stepped,
+        objective,
+        optimizer,
+        amp=plan.amp,
+        clip_norm=plan.clip_norm,
+        beside=beside,
+        ranks=ranks,
     )
     take = ReplayedStep(step) if plan.replay else step
-    journal = Journal(plan.folder, epochs_done=progress.epoch, writes=ranks.leads)
-
-    def save() -> None:
-        if ranks.leads:
-            save_state(
-                state_file,
-                modules=modules,
-                optimizer=optimizer,
-                progress=progress,
-                best=best,
-                fingerprint=plan.fingerprint,
-            )
-        ranks.wait()
-
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
         done=progress.epoch * plan.steps + progress.step,
         shows=ranks.leads,
     )
+    journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
+    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
+    within = plan.saving.every is not None or plan.saving.minutes is not None
+
+    def save() -> None:
+        with stop.held():
+            if ranks.leads:
+                states.save(progress, best)
+            ranks.wait()
+
+    def between() -> None:
+        """Save within an epoch where that is due."""
+        asked = stop.asked_to_save()
+        # when it is due rank 0 says, whose clock it is
+        due = within and ranks.highest(int(ranks.leads and states.due(progress)))
+        if asked or due:
+            save()
+        if asked:
+            where = f"epoch {progress.epoch + 1}, step {progress.step}"
+            teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
+
+    def stopped() -> bool:
+        """Save where that is due; return whether to stop."""
+        between()
+        return stop.asked()
+
     with StopRequest(ranks) as stop, teller.shown():
+        watch = _Watch(teller, refusals, stop.asked, between)
+        for note in notes:
+            teller.note(note)
+        if restored is None:
+            save()
         while progress.epoch < plan.epochs:
-            _epoch(take, network, average, optimizer, batches, progress, plan, teller, stop)
+            try:
+                _epoch(take, network, average, optimizer, batches, progress, plan, watch)
+            except RefusedStep:
+                save()
+                raise
             scores = None
             if validate is not None and not stop.asked():
-                scores = validate(judged, progress, stop.asked)
+                scores = validate(judged, progress, stopped)
             if stop.asked():
                 save()
                 break
-            told = _record(scores, judged, progress, best, plan, journal)
-            observe(progress.epoch)
-            teller.epoch(progress.epoch, plan.epochs, told)
+            told_of_epoch = _record(scores, judged, progress, best, plan, journal)
+            try:
+                observe(progress.epoch)
+            except EnvironmentFault as fault:
+                teller.warn(f"what was observed is lost: {fault}")
+            teller.epoch(progress.epoch, plan.epochs, told_of_epoch)
             save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
@@ -168,6 +221,16 @@ def fit(
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of a network that follows it: weights and running statistics."""
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """Who hears of a step: ``between`` saves after it where that is due."""
+
+    teller: Teller
+    refusals: Refusals
+    stopped: Callable[[], bool]
+    between: Callable[[], None]
 
 
 def _record(
@@ -202,8 +265,7 @@ def _epoch(
     batches: Callable[[Progress], Iterable[Batch]],
     progress: Progress,
     plan: Plan,
-    teller: Teller,
-    stop: StopRequest,
+    watch: "_Watch",
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
     network.train()
@@ -220,21 +282,42 @@ def _epoch(
         clips = sum(batch.get("counts", (len(label),)))
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
-        batch = None if stop.asked() else next(remaining, None)
+        following = None if watch.stopped() else next(remaining, None)
         waited = time.perf_counter() - asked
-        take.settle()
-        if average is not None:
-            average.update_parameters(network)
-        sums["clips"] += clips
-        sums["loss"] += losses.total.item() * clips
-        if len(losses.parts) > 1:
-            for name, part in losses.parts.items():
-                sums[name] = sums.get(name, 0.0) + part.item() * clips
-        sums["correct"] += losses.recognised(label)
+        refused = _settled(take)
+        progress.step += 1
+        if refused is None:
+            progress.refused = 0
+            if average is not None:
+                average.update_parameters(network)
+            _add(sums, losses, label, clips)
+        else:
+            watch.refusals.note(refused, progress)
         sums["seconds"] += time.perf_counter() - began
         began = time.perf_counter()
-        progress.step += 1
-        teller.step(f"epoch {progress.epoch + 1}  loss {sums['loss'] / sums['clips']:.3f}")
+        mean = sums["loss"] / max(sums["clips"], 1)
+        watch.teller.step(f"epoch {progress.epoch + 1}  loss {mean:.3f}")
+        watch.between()
+        batch = following
+
+
+def _settled(take: TakeStep) -> RefusedStep | None:
+    """Wait for a step; return what was wrong where it was refused."""
+    try:
+        take.settle()
+    except RefusedStep as refused:
+        return refused
+    return None
+
+
+def _add(sums: dict[str, float], losses: Losses, label: Tensor, clips: int) -> None:
+    """Add a step to the sums of its epoch; ``clips`` are those of all ranks."""
+    sums["clips"] += clips
+    sums["loss"] += losses.total.item() * clips
+    if len(losses.parts) > 1:
+        for name, part in losses.parts.items():
+            sums[name] = sums.get(name, 0.0) + part.item() * clips
+    sums["correct"] += losses.recognised(label)
 
 
 def _summary(progress: Progress, lr: float) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from poselens.clips.regions import cached_regions
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbAugment, RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
-from poselens.errors import InputError
+from poselens.errors import CheckpointError, InputError
 from poselens.training.config import RgbSection, SkeletonSection
 from poselens.training.objectives import Batch
 from poselens.training.ranks import ALONE, Ranks, beside
@@ -74,8 +74,10 @@ class Samples:
         self._settings = section.training
         self._parts = parts
         self._ids = folder.ids
+        self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
+        self._known = isinstance(section, SkeletonSection) or section.training.cache != "none"
         self.batches: EpochBatches | SkeletonBatches
         self._train: Source
         self._val: Source
@@ -109,9 +111,12 @@ class Samples:
             batch_size=settings.batch_size,
             share=self._ranks.share,
         )
-        progress = Progress(skipped=dict(self._unreadable))
+        self._readable_parts["train"] = self.batches.clips
+        self._require_some(Progress(skipped=dict(self._unreadable)))
+
+    def _require_some(self, progress: Progress) -> None:
         self._require_readable(progress)
-        if not len(self.batches):
+        if not len(self._readable_parts["train"]):
             raise self._too_many(progress)
 
     def _start_loaders(self, folder: ClipFolder, section: RgbSection, device: torch.device) -> None:
@@ -122,9 +127,15 @@ class Samples:
             # pixels cost little to read: two processes keep up with a network on a CPU
             workers = min(workers, 2)
         with self._ranks.in_turn("cache of decoded clips"):
-            moving, still = _make_clips(folder, section, parts, device)
+            moving, still, unreadable = _make_clips(folder, section, parts, device)
+        if unreadable:
+            # known before the first epoch, as skeletons are: the others train as if alone
+            self._unreadable = {str(folder.ids[clip]): text for clip, text in unreadable.items()}
+            for name, clips in parts.items():
+                self._readable_parts[name] = clips[~np.isin(clips, list(unreadable))]
+            self._require_some(Progress(skipped=dict(self._unreadable)))
         self.batches = EpochBatches(
-            parts["train"],
+            self._readable_parts["train"],
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
@@ -134,7 +145,7 @@ class Samples:
         self._val = make_loader(
             still,
             EpochBatches(
-                parts["val"],
+                self._readable_parts["val"],
                 batch_size=settings.batch_size,
                 shuffle=False,
                 share=self._ranks.share,
@@ -150,9 +161,7 @@ class Samples:
     @property
     def training_clips(self) -> NDArray[np.int64]:
         """Positions of the clips to train on, without those that are known to be unreadable."""
-        return (
-            self._train.clips if isinstance(self._train, SkeletonBatches) else self._parts["train"]
-        )
+        return self._readable_parts["train"]
 
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:
         """Yield what remains of an epoch.
@@ -164,7 +173,9 @@ class Samples:
 
         Raises:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
+            CheckpointError: ``CKPT-022`` when a run goes on where other clips can be read.
         """
+        self._require_same_clips(progress)
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
         steps = enumerate(self._readable(self._train, progress), start=progress.step)
         for step, (counts, batch) in steps:
@@ -188,6 +199,26 @@ class Samples:
         if not inputs:
             inputs = (torch.zeros((1, *self._blank), device=device),)
         return {**batch, "inputs": inputs, "counts": counts}
+
+    def _require_same_clips(self, progress: Progress) -> None:
+        """Refuse an order of other clips than the one that was begun.
+
+        Only where they are known before the first epoch do they change the order.
+        """
+        begun = bool(progress.epoch or progress.step)
+        if self._known:
+            before, now = progress.left_out, sorted(self._unreadable)
+            if begun and before is not None and before != now:
+                differing = sorted(set(before) ^ set(now))
+                raise CheckpointError(
+                    "CKPT-022",
+                    f"{len(differing)} clips can be read now and could not when the run was saved, "
+                    f"or the other way round: {', '.join(differing[:5])}",
+                    file=self._out,
+                    mend="bring their files back as they were, or start anew with another --out",
+                )
+            progress.left_out = now
+        progress.skipped.update(self._unreadable)
 
     def validate(
         self,
@@ -233,7 +264,6 @@ class Samples:
     ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
         """Yield the clips of every rank and this rank's batch, and note what is left out of any."""
         if isinstance(source, SkeletonBatches):
-            progress.skipped.update(self._unreadable)
             for batch in source:
                 yield tuple(count for (count,) in self._ranks.counts(len(batch["id"]))), batch
             return
@@ -287,8 +317,8 @@ def _make_clips(
     section: RgbSection,
     parts: dict[str, NDArray[np.int64]],
     device: torch.device,
-) -> tuple[RgbClips, RgbClips]:
-    """Return the clips with augmentation and without.
+) -> tuple[RgbClips, RgbClips, Mapping[int, str]]:
+    """Return the clips with augmentation and without, and those that are known to be unreadable.
 
     A GPU cuts and resizes whole regions faster than all cores together.
     """
@@ -307,4 +337,7 @@ def _make_clips(
             folder, settings=section.input, augment=augment, seed=seed, cache=cache, whole=on_gpu
         )
 
-    return clips(section.augment), clips(None)
+    wanted = np.concatenate([parts["train"], parts["val"]])
+    skipped = {} if cache is None else cache.skipped
+    unreadable = {int(clip): skipped[int(clip)] for clip in wanted if int(clip) in skipped}
+    return clips(section.augment), clips(None), unreadable

@@ -1,14 +1,15 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
-from typing import NoReturn, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from poselens.errors import NumericFault
 from poselens.training.exchange import Exchange
 from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.ranks import ALONE, Ranks
+from poselens.training.refused import RefusedStep, refused_step
 
 _WARM_STEPS = 3
 _Shape = tuple[torch.Size | int, ...]
@@ -21,7 +22,12 @@ class TakeStep(Protocol):
         """Take a step, or queue it on the device."""
 
     def settle(self) -> None:
-        """Make sure that the step was taken."""
+        """Make sure that the step was taken.
+
+        Raises:
+            RefusedStep: ``NUM-001`` when the loss or a gradient is not finite; parameters, buffers
+                and optimiser are as before.
+        """
 
 
 class EagerStep:
@@ -33,6 +39,7 @@ class EagerStep:
         optimizer: Over the parameters to train.
         amp: Whether to run under bfloat16 autocast.
         clip_norm: Largest gradient norm, or None.
+        beside: What the objective trains or remembers, such as a contrast.
         ranks: Those that take the step together, each with its part of the batch.
     """
 
@@ -44,6 +51,7 @@ class EagerStep:
         *,
         amp: bool,
         clip_norm: float | None,
+        beside: nn.Module | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.optimizer = optimizer
@@ -52,26 +60,36 @@ class EagerStep:
         self._amp = amp
         self._clip_norm = clip_norm
         self._exchange = Exchange(ranks, network)
+        self._beside = beside
+        self._refused: RefusedStep | None = None
+        # a step changes statistics and memory before it is known whether it is taken
+        self._buffers = [*network.buffers(), *(beside.buffers() if beside else ())]
+        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
 
     def __call__(self, batch: Batch) -> Losses:
-        """Take one step.
-
-        Raises:
-            NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and
-                the optimiser are as before.
-        """
+        """Take one step, unless it is not finite."""
         losses, norm, finite = self.descend(batch)
         # one question to the device for both, after its work is queued
-        if not bool(finite):
-            self.refuse(losses, norm, batch)
-        self.finish(norm)
+        if bool(finite):
+            self.finish(norm)
+        else:
+            gradients = [each.grad for _, each in self.named_parameters()]
+            self._refused = self.refuse(losses, norm, batch, gradients)
         return losses.detached()
 
     def settle(self) -> None:
-        """Do nothing: a step is settled when it has been taken."""
+        """Raise what was wrong with the last step, once.
+
+        Raises:
+            RefusedStep: ``NUM-001``, as :class:`TakeStep`.
+        """
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused
 
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
+        _copy(self._buffers, self._before)
         self._exchange.begin(batch)
         with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
             losses = self._objective(self._network, batch)
@@ -88,20 +106,35 @@ class EagerStep:
             nn.utils.clip_grads_with_norm_(self._graded(), self._clip_norm, norm)
         self.optimizer.step()
 
-    def refuse(self, losses: Losses, norm: Tensor, batch: Batch) -> NoReturn:
-        """Raise what is wrong with a step, and forget its gradients."""
+    def refuse(
+        self, losses: Losses, norm: Tensor, batch: Batch, gradients: Sequence[Tensor | None]
+    ) -> RefusedStep:
+        """Undo what a step changed; return what was wrong with it."""
+        names = [name for name, _ in self.named_parameters()]
+        named = dict(zip(names, gradients, strict=True))
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        refused = refused_step(losses, norm, batch, named, lr=lr)
+        _copy(self._before, self._buffers)
         self.optimizer.zero_grad(set_to_none=True)
-        raise NumericFault(
-            "NUM-001",
-            f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
-            f"lr {float(self.optimizer.param_groups[0]['lr']):.4g}; the step was refused",
-            where=f"clips {', '.join(batch['id'][:8])}",
-            mend="lower training.lr, or set training.amp=off, and go on with --resume",
-        )
+        return refused
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what is trained, in the order of the forward pass as it is written."""
+        yield from self._network.named_parameters()
+        if self._beside is not None:
+            for name, parameter in self._beside.named_parameters():
+                yield f"beside.{name}", parameter
 
     def _graded(self) -> list[Tensor]:
         parameters = (each for group in self.optimizer.param_groups for each in group["params"])
         return [each for each in parameters if each.grad is not None]
+
+
+@torch.no_grad()
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    if sources:
+        # in a few kernels, where a copy each would be hundreds
+        torch._foreach_copy_(targets, sources)
 
 
 class ReplayedStep:
@@ -145,14 +178,15 @@ class ReplayedStep:
         """Wait for the step.
 
         Raises:
-            NumericFault: ``NUM-001`` as :class:`EagerStep`.
+            RefusedStep: ``NUM-001``, as :class:`TakeStep`.
         """
         if self._queued is None:
+            self._eager.settle()
             return
         recording, batch = self._queued
         self._queued = None
         if not bool(recording.finite):
-            self._eager.refuse(recording.losses, recording.norm, batch)
+            raise self._eager.refuse(recording.losses, recording.norm, batch, recording.gradients)
 
     def _take(self, batch: Batch) -> Losses:
         """Take a step as it is written, away from the default stream, as a recording needs."""
@@ -177,7 +211,8 @@ class ReplayedStep:
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self._eager.finish(norm)
         del optimizer.found_inf  # type: ignore[attr-defined]
-        return _Recording(graph, own, losses, norm, finite)
+        gradients = [each.grad for _, each in self._eager.named_parameters()]
+        return _Recording(graph, own, losses, norm, finite, gradients)
 
 
 class _Recording:
@@ -190,11 +225,13 @@ class _Recording:
         losses: Losses,
         norm: Tensor,
         finite: Tensor,
+        gradients: Sequence[Tensor | None],
     ) -> None:
         self.graph = graph
         self.losses = losses.detached()
         self.norm = norm
         self.finite = finite
+        self.gradients = gradients
         self._batch = batch
 
     def fill(self, batch: Batch) -> None:
