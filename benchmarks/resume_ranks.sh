@@ -15,20 +15,26 @@ many=${MANY:-4}
 mkdir -p "$dir"
 [ -d "$dir/data" ] || "$python" -m poselens data synth --out "$dir/data" --clips "${CLIPS:-160}" --seed 3
 
-# train RANKS OUT [OPTION]..., in the place of its shell: bfloat16 and dropout are off, which round and draw differently on other shares
+# train RANKS OUT [OPTION]..., in the place of its shell. Off is what rounds or draws differently on
+# other shares: bfloat16, dropout; and the contrast takes all, for the choice of a few turns on a rounding
 train() {
   ranks=$1 out=$2
   shift 2
   exec "$python" -m torch.distributed.run --standalone --nproc-per-node "$ranks" -m poselens train skeleton \
     "$dir/data" --recipe tiny --protocol cross-subject --out "$out" --device "$device" \
-    --set training.epochs=6 --set training.amp=off --set network.dropout=0 --set training.lr=0.01 \
-    --set training.sync_batchnorm=true --set 'contrast={positives: 16, negatives: 32}' "$@"
+    --set training.epochs=6 --set training.amp=off --set network.dropout=0 --set training.lr=0.002 \
+    --set training.sync_batchnorm=true --set 'contrast={positives: 1000, negatives: 10000, cap: null}' "$@"
+}
+
+# rows OUT: rows of training in a log that may not be there yet
+rows() {
+  if [ -f "$1/log.jsonl" ]; then grep -c '"train"' "$1/log.jsonl" || true; else echo 0; fi
 }
 
 # stop OUT ROWS PID: SIGTERM once the log has so many rows of training
 stop() {
-  while [ "$(grep -c '"train"' "$1/log.jsonl" 2>/dev/null || true)" -lt "$2" ] 2>/dev/null; do
-    kill -0 "$3" || exit 1
+  while [ "$(rows "$1")" -lt "$2" ]; do
+    kill -0 "$3"
     sleep 0.1
   done
   kill -TERM "$3"

@@ -208,6 +208,13 @@ def test_a_run_goes_on_with_any_number_of_ranks(go, words, tmp_path, branch):
     assert furthest(out, whole) < 1e-3
 
 
+def test_a_signal_to_one_rank_saves_for_all(words, tmp_path):
+    save = at_step(1, 2, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    started = Ranks(tmp_path / "a", 2, words("skeleton", tmp_path / "run"), before=save)
+    assert started.end() == [0, 0], started.told()
+    assert "".join(started.told()).count("saved at epoch 1, step 2, training goes on") == 1
+
+
 def kills(default: int) -> int:
     """How often to kill a rank: of the kills of a full run, which are cheaper elsewhere, twenty."""
     return min(int(os.environ.get("POSELENS_KILLS", default)), 20)
