@@ -5,6 +5,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from poselens.data.audit import audit
 from poselens.data.class_folders import import_class_folders
 from poselens.data.csv_clips import import_csv
 from poselens.data.folder import open_folder
@@ -280,6 +281,30 @@ def test_csv_without_splits_parts_by_subject(videos: Path, tmp_path: Path) -> No
     assert [len(part) for part in parts] == [3, 1, 1]
     assert set.union(*parts) == {f"s{n}" for n in range(5)}
     assert folder.info.protocols["random"].group == "subject"
+
+
+def test_csv_keeps_people_and_recordings_whole_together(videos: Path, tmp_path: Path) -> None:
+    # two people in each recording of a pair; nobody else is in it
+    rows = [f"clap/camera/{n}.mp4,clap,s{n // 2},r{n // 4}\n" for n in range(10)]
+    rows += [f"wave hand/camera/{n}.mp4,wave hand,,r{n // 4}\n" for n in range(10)]
+    text = "video,label,subject,source\n" + "".join(rows)
+    import_csv(table(videos, text), tmp_path / "out")
+    folder = open_folder(tmp_path / "out")
+    assert audit(folder, "random").leaks == []
+    assert folder.info.protocols["random"].shares == {}
+
+
+def test_csv_of_one_recording_is_parted_by_people_and_says_so(videos: Path, tmp_path: Path) -> None:
+    rows = [f"clap/camera/{n}.mp4,clap,s{n},day\n" for n in range(10)]
+    import_csv(table(videos, "video,label,subject,source\n" + "".join(rows)), tmp_path / "out")
+    found = audit(open_folder(tmp_path / "out"), "random")
+    assert {(leak.kind, leak.severe) for leak in found.leaks} == {("source", False)}
+    # who is in a clip is not known of every clip: then recordings are kept whole, and ann is seen
+    rows = [f"clap/camera/{n}.mp4,clap,{'ann' if n else ''},r{n // 2}\n" for n in range(10)]
+    import_csv(table(videos, "video,label,subject,source\n" + "".join(rows)), tmp_path / "ann")
+    assert [leak.kind for leak in audit(open_folder(tmp_path / "ann"), "random").severe] == [
+        "subject"
+    ] * 2
 
 
 @pytest.mark.parametrize(

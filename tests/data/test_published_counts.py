@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from poselens.data.audit import audit
 from poselens.data.bandai2 import import_bandai2
 from poselens.data.folder import open_folder
+from poselens.data.leakage import unknown_columns
 from poselens.data.nw_ucla import import_nw_ucla
 from poselens.data.utd_mhad import import_utd_mhad
 
@@ -21,6 +23,7 @@ def test_utd_mhad(shared: Path, tmp_path: Path) -> None:
     assert size == {"train": 323, "val": 108, "test": 430}
     for part in size:
         assert len(np.unique(folder.labels[folder.indices("utd-mhad", part)])) == 27
+    assert audit(folder, "utd-mhad").leaks == []
     frames = 0
     for i in range(len(folder)):
         metres, pixels = folder.skeleton(i, "metres"), folder.skeleton(i, "pixels")
@@ -50,6 +53,18 @@ def test_nw_ucla(shared: Path, tmp_path: Path) -> None:
     }.items():
         size = {part: len(folder.indices(fold, part)) for part in ("train", "val", "test")}
         assert size == {"train": train, "val": val, "test": test}
+    told = {
+        (leak.kind, leak.parts): (leak.values, leak.clips, leak.of)
+        for leak in audit(folder, "nw-ucla").leaks
+    }
+    assert told == {
+        ("subject", ("train", "test")): (8, 370, 464),
+        ("source", ("train", "test")): (364, 364, 464),
+        ("subject", ("val", "test")): (2, 94, 464),
+        ("source", ("val", "test")): (94, 94, 464),
+        ("view", ("train", "val")): (2, 183, 183),
+    }
+    assert not any(audit(folder, name).severe for name in folder.info.protocols)
     assert dict(zip(*np.unique(folder.column("view"), return_counts=True), strict=True)) == {
         "1": 516, "2": 504, "3": 464,
     }  # fmt: skip
@@ -69,6 +84,8 @@ def test_bandai2(shared: Path, tmp_path: Path) -> None:
     for part in size:
         counts = np.bincount(folder.labels[folder.indices("bandai2", part)], minlength=70)
         assert counts.min() >= 2
+    assert audit(folder, "bandai2").leaks == []
+    assert unknown_columns(folder, "bandai2") == {"subject": 2_762}
     frames = heights = 0
     for i in range(len(folder)):
         skeleton = folder.skeleton(i, "metres")

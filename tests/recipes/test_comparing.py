@@ -245,3 +245,14 @@ def test_a_sweep_file_that_cannot_be_used(ablation, change, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         compare_sweep(ablation, Question("test"))
     assert caught.value.code == "SWP-006"
+
+
+def test_leaks_of_the_runs_are_told(tmp_path):
+    leaks = [
+        {"parts": ["train", "test"], "told": "train and test share 3 subjects"},
+        {"parts": ["train", "val"], "told": "train and val share 3 subjects"},
+    ]
+    sweep = make_sweep(tmp_path / "sweep", AXES, leakage=leaks)
+    facts = compare_sweep(sweep, Question("test"))
+    assert facts["leakage"] == ["train and test share 3 subjects"]
+    assert facts["notes"] == facts["leakage"]

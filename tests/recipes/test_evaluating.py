@@ -155,3 +155,32 @@ def test_views_without_pictures_are_refused(drawn, folder):
     with pytest.raises(UsageError, match="found views '3-crops', but no stream sees") as caught:
         evaluate_bundle(run, folder, "cross-subject", "test", views="3-crops")
     assert caught.value.code == "CFG-038"
+
+
+def test_what_the_parts_share_is_told_whatever_the_run_says(bundle, folder):
+    about = folder.info.protocols["cross-subject"]
+    entries = folder.parts("cross-subject")
+    # one training clip of everybody who tests moves to the other side
+    first = int(folder.indices("cross-subject", "test")[0])
+    parts = [str(part) for part in entries]
+    parts[first] = "train"
+    leaky = folder.with_split("leaky", about, parts)
+    result = evaluate_bundle(bundle, leaky, "leaky", "test")
+    (leak,) = [leak for leak in result.leakage if leak.kind == "subject"]
+    assert leak.parts == ("train", "test")
+    assert leak.severe
+    assert leak.sentence() in result.notes
+    assert [entry["kind"] for entry in result.as_dict()["leakage"]] == ["subject"]
+    json.dumps(result.as_dict())
+
+
+def test_what_was_shared_in_training_and_is_declared_since_is_told(drawn, folder, tmp_path):
+    run = tmp_path / "joint"
+    shutil.copytree(drawn.joint, run)
+    facts = json.loads((run / "run.json").read_text())
+    leak = {"kind": "subject", "parts": ["train", "test"], "severe": True, "told": "a and b"}
+    facts["data"]["leakage"] = [leak, {**leak, "severe": False}, {**leak, "parts": ["train", "x"]}]
+    (run / "run.json").write_text(json.dumps(facts))
+    result = evaluate_bundle(load_bundle(run, device=CPU), folder, "cross-subject", "test")
+    assert result.notes == ["when joint was trained: a and b"]
+    assert result.leakage == []

@@ -57,9 +57,11 @@ def give_json(facts: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(facts, ensure_ascii=False))
 
 
-def give_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def give_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str | None = None
+) -> None:
     """Print a table for people."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "left" if number == 0 else "right"
         table.add_column(column, justify=side, overflow="fold")
@@ -83,6 +85,7 @@ def give_results(title: str, result: "Result") -> None:
             ]
             for entry in rows
         ],
+        caption="\n".join(leak.sentence() for leak in result.leakage) or None,
     )
 
 

@@ -27,6 +27,13 @@ SweepAxis = Annotated[
         "--sweep", help="key=value,value: a run for each value; for each combination if repeated."
     ),
 ]
+AllowLeakage = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leakage",
+        help="Train although test shares people, recordings or clips with train; results say so.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that share the runs of a sweep.")]
 Score = Annotated[
     str | None,
@@ -45,11 +52,12 @@ def rgb(
     jobs: Jobs = 1,
     score: Score = None,
     resume: Resume = False,
+    allow_leakage: AllowLeakage = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Train the RGB stream."""
-    asked = (folder, recipe, protocol, out, device, resume)
+    asked = (folder, recipe, protocol, out, device, resume, allow_leakage)
     return _train("rgb", asked, settings or [], sweep or [], jobs, score, as_json)
 
 
@@ -64,17 +72,18 @@ def skeleton(
     jobs: Jobs = 1,
     score: Score = None,
     resume: Resume = False,
+    allow_leakage: AllowLeakage = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Train a skeleton stream; --set input.stream=bone chooses which."""
-    asked = (folder, recipe, protocol, out, device, resume)
+    asked = (folder, recipe, protocol, out, device, resume, allow_leakage)
     return _train("skeleton", asked, settings or [], sweep or [], jobs, score, as_json)
 
 
 def _train(
     branch: str,
-    asked: tuple[Path, str, str, Path, str, bool],
+    asked: tuple[Path, str, str, Path, str, bool, bool],
     settings: list[str],
     sweep: list[str],
     jobs: int,
@@ -87,10 +96,10 @@ def _train(
 
     if sweep:
         require_alone("--sweep")
-    root, recipe, protocol, out, device, resume = asked
+    root, recipe, protocol, out, device, resume, allow_leakage = asked
     chosen = load(recipe)
     section = chosen.rgb if branch == "rgb" else chosen.skeleton
-    request = Request(root, protocol, chosen.name, out, device, resume)
+    request = Request(root, protocol, chosen.name, out, device, resume, allow_leakage)
     if sweep:
         return _sweep(branch, section, request, settings, sweep, jobs, score, as_json)
     if jobs > 1:
@@ -144,13 +153,16 @@ def _sweep(
     as_json: bool,
 ) -> int:
     from poselens.cli.progress import Board
+    from poselens.data.audit import refuse_leaks
     from poselens.data.folder import open_folder
     from poselens.recipes.combinations import parse_axes
     from poselens.recipes.sweep_file import Sweep
     from poselens.recipes.sweeping import run_sweep
 
     # a wrong folder or protocol is one error, not one for each run
-    open_folder(request.root).indices(request.protocol, "train")
+    folder = open_folder(request.root)
+    folder.indices(request.protocol, "train")
+    refuse_leaks(folder, request.protocol, allowed=request.allow_leakage)
     sweep = Sweep(request, branch, parse_axes(axes), settings, jobs, score)
     board = Board(f"{branch} sweep", jobs)
     with board.shown():

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poselens.data.importing import ImportReport, require_clips, require_source
-from poselens.data.info import ClipRecord, DatasetInfo, Part, ProtocolInfo, SkeletonInfo
+from poselens.data.info import ClipRecord, Column, DatasetInfo, Part, ProtocolInfo, SkeletonInfo
 from poselens.data.skeleton_file import read_ucla_json
 from poselens.data.writer import FolderWriter
 from poselens.errors import PoselensError, SkeletonError
@@ -20,6 +20,10 @@ PROTOCOL = "nw-ucla"
 FOLDS = {"nw-ucla-1to2": ("1", "2"), "nw-ucla-2to1": ("2", "1")}
 """Protocols without view 3: the view that trains, and the one that tests."""
 VAL_SUBJECTS = ("6", "9")
+SHARES: dict[Column, str] = {
+    "subject": "the protocol is across views: everybody acts before every camera",
+    "source": "the protocol is across views: three cameras film each performance at once",
+}
 _NAME = re.compile(r"a([0-9]{2})_s([0-9]{2})_e([0-9]{2})_v0([123])")
 
 
@@ -46,32 +50,7 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
     require_source(src, out)
     folder = src / "all_sqe" if (src / "all_sqe").is_dir() else src
     report = ImportReport()
-    info = DatasetInfo(
-        name="NW-UCLA",
-        classes=list(CLASSES),
-        skeletons={"metres": SkeletonInfo(layout="ucla-20", dimensions=3)},
-        protocols={
-            PROTOCOL: ProtocolInfo(
-                description="cross-view: train views 1 and 2 (of them subjects 6 and 9 "
-                "validation), test view 3",
-                group="view",
-                chance=1 / len(CLASSES),
-            ),
-            **{
-                name: ProtocolInfo(
-                    description=f"for choosing settings: train view {train} (of it subjects 6 and "
-                    f"9 validation), test view {test}; view 3 in no part",
-                    group="view",
-                    chance=1 / len(CLASSES),
-                )
-                for name, (train, test) in FOLDS.items()
-            },
-        },
-        mirror="same",
-        source="Northwestern-UCLA Multiview Action 3D; Wang et al., CVPR 2014",
-        licence="academic use",
-    )
-    with FolderWriter(out, info) as writer:
+    with FolderWriter(out, _info()) as writer:
         for path in sorted(folder.iterdir()):
             try:
                 record, joints_metres = _read_clip(path)
@@ -83,6 +62,36 @@ def import_nw_ucla(src: Path, out: Path) -> ImportReport:
         require_clips(report.imported, src, report)
         report.write(writer.staging)
     return report
+
+
+def _info() -> DatasetInfo:
+    return DatasetInfo(
+        name="NW-UCLA",
+        classes=list(CLASSES),
+        skeletons={"metres": SkeletonInfo(layout="ucla-20", dimensions=3)},
+        protocols={
+            PROTOCOL: ProtocolInfo(
+                description="cross-view: train views 1 and 2 (of them subjects 6 and 9 "
+                "validation), test view 3",
+                group="view",
+                shares=SHARES,
+                chance=1 / len(CLASSES),
+            ),
+            **{
+                name: ProtocolInfo(
+                    description=f"for choosing settings: train view {train} (of it subjects 6 and "
+                    f"9 validation), test view {test}; view 3 in no part",
+                    group="view",
+                    shares=SHARES,
+                    chance=1 / len(CLASSES),
+                )
+                for name, (train, test) in FOLDS.items()
+            },
+        },
+        mirror="same",
+        source="Northwestern-UCLA Multiview Action 3D; Wang et al., CVPR 2014",
+        licence="academic use",
+    )
 
 
 def _parts(record: ClipRecord) -> dict[str, Part]:

@@ -104,7 +104,7 @@ def _nearest_groups(
     counts: dict[str, "np.ndarray[tuple[int], np.dtype[np.int64]]"], share: float, seed: int
 ) -> list[str]:
     missing = share * np.sum(list(counts.values()), axis=0)
-    order = sorted(counts, key=lambda group: _draw(seed, group))
+    order = sorted(counts, key=lambda group: draw(seed, group))
     taken: list[str] = []
     for group in order:
         after = missing - counts[group]
@@ -130,7 +130,7 @@ def at_random(
         members.setdefault(label, []).append(clip)
     parts: list[Part] = ["train"] * len(ids)
     for clips in members.values():
-        clips.sort(key=lambda clip: _draw(seed, ids[clip]))
+        clips.sort(key=lambda clip: draw(seed, ids[clip]))
         count = len(clips)
         in_test = max(round(test * count), 1) if count > 1 else 0
         in_val = max(round(val * count), 1) if count > 2 else 0
@@ -141,5 +141,6 @@ def at_random(
     return parts
 
 
-def _draw(seed: int, name: str) -> bytes:
+def draw(seed: int, name: str) -> bytes:
+    """Return a number, as bytes, of ``seed`` and ``name`` alone: a place in a queue."""
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()

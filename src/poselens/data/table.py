@@ -1,6 +1,7 @@
 """``clips.csv``: one row per clip, read into arrays."""
 
 import csv
+import json
 import math
 import re
 from array import array
@@ -19,6 +20,9 @@ from poselens.errors import AnnotationError
 
 CLIPS_FILE = "clips.csv"
 SPLIT_PREFIX = "split:"
+PENDING_FILE = ".poselens-split.json"
+"""Names of protocols that are being written; see ``resplit.write_protocols``."""
+PENDING_LIMIT = 1 << 20
 ID_LIMIT = 200
 CHUNK = 4096
 COLUMNS = (
@@ -53,7 +57,24 @@ class Texts:
         return self._bytes[self._ends[position] : self._ends[position + 1]].decode()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[position] for position in range(len(self)))
+        return (text.decode() for text in self._raw())
+
+    def _raw(self) -> Iterator[bytes]:
+        return map(bytes(self._bytes).__getitem__, map(slice, self._ends, self._ends[1:]))
+
+    def coded(self) -> tuple[Int[np.ndarray, " n"], list[str]]:
+        """Return a number for each text, -1 for an empty one, and the distinct texts in order."""
+        numbers = _Numbers({b"": -1})
+        codes = np.fromiter(map(numbers.__getitem__, self._raw()), np.int64, len(self))
+        return codes, [text.decode() for text in numbers if text]
+
+
+class _Numbers(dict[bytes, int]):
+    """Gives the next number to every text it has not met."""
+
+    def __missing__(self, text: bytes) -> int:
+        self[text] = len(self) - 1
+        return self[text]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +178,21 @@ def read_clips(root: Path, info: DatasetInfo) -> ClipTable:
     return builder.table()
 
 
+def _is_pending(column: str, path: Path) -> bool:
+    """Tell whether a column belongs to a protocol that was being written when the machine stopped.
+
+    Such a column is passed over, as if it were not there: writing the protocol again mends it.
+    """
+    if not column.startswith(SPLIT_PREFIX):
+        return False
+    try:
+        with path.open("rb") as file:
+            names = json.loads(file.read(PENDING_LIMIT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(names, list) and column.removeprefix(SPLIT_PREFIX) in names
+
+
 class _Builder:
     """Collects rows into compact columns and refuses the first bad one."""
 
@@ -179,7 +215,7 @@ class _Builder:
         splits = [SPLIT_PREFIX + name for name in self._protocols]
         known = [*COLUMNS, *RARE_COLUMNS, *splits]
         for name in header:
-            if name not in known:
+            if name not in known and not _is_pending(name, self._path.parent / PENDING_FILE):
                 raise self._refuse(
                     "DATA-004",
                     f"unknown column {name!r}{nearest(name, known)}",

@@ -8,6 +8,7 @@ from typing import Any, cast
 import yaml
 
 from poselens.checkpoint import read_json
+from poselens.data.audit import kept_leaks
 from poselens.data.folder import open_folder
 from poselens.data.info import Column, nearest
 from poselens.errors import UsageError
@@ -108,7 +109,8 @@ def compare_sweep(sweep: Path, question: Question) -> dict[str, Any]:
         "units": None if groups is None else len(set(groups.values())),
         "resamples": RESAMPLES,
         "rows": entries,
-        "notes": [*notes, *_doubts(runs, question.part, groups)],
+        "leakage": _leakage(runs, question.part),
+        "notes": [*notes, *_leakage(runs, question.part), *_doubts(runs, question.part, groups)],
     }
 
 
@@ -345,6 +347,17 @@ def _entry(
         **{metric: spread.as_dict() for metric, spread in spreads.items()},
         "difference": difference,
     }
+
+
+def _leakage(runs: Sequence[_Run], part: str) -> list[str]:
+    """Return what the part shares with those that were trained and chosen on, as the runs say."""
+    told = {
+        leak["told"]: None
+        for run in runs
+        for leak in kept_leaks(run.facts.get("data"))
+        if leak["parts"][-1:] == [part]
+    }
+    return list(told)
 
 
 def _doubts(runs: Sequence[_Run], part: str, groups: Mapping[str, str] | None) -> list[str]:

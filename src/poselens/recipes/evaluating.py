@@ -8,8 +8,10 @@ from typing import Any, cast
 from poselens.checkpoint import make_folder
 from poselens.clips.stream import RgbStream
 from poselens.clips.views import choose_views, count_views
+from poselens.data.audit import Audit, audit, kept_leaks, leak_facts
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
+from poselens.data.leakage import Leak
 from poselens.errors import UsageError
 from poselens.evaluation.metrics import Evaluation, evaluate
 from poselens.fusion.scores import fuse, write_scores
@@ -32,6 +34,7 @@ class Result:
         notes: What makes the numbers less than they seem, one sentence each.
         protocol: Name of the split.
         part: Part of the split.
+        leakage: What this part shares with those that were trained and chosen on, by the data set.
     """
 
     streams: Sequence[Evaluation]
@@ -41,6 +44,7 @@ class Result:
     notes: Sequence[str]
     protocol: str
     part: str
+    leakage: Sequence[Leak] = ()
 
     @property
     def views(self) -> int:
@@ -63,6 +67,7 @@ class Result:
                 for entry, scores in zip(self.streams, self._stream_scores(), strict=True)
             },
             "skipped": dict(self.skipped),
+            "leakage": leak_facts(self.leakage),
             "notes": list(self.notes),
         }
 
@@ -122,8 +127,11 @@ def evaluate_bundle(
         for scored, trained in zip(scores, bundle.streams, strict=False)
     ]
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
-    notes = [*_cost_of(views, bundle), *_doubts(bundle, fingerprint, protocol, part)]
-    return Result(streams, judged, scores, skipped, notes, protocol, part)
+    found = audit(folder, protocol)
+    leaks = found.about(cast(Part, part))
+    notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
+    notes += _doubts(bundle, fingerprint, protocol, part)
+    return Result(streams, judged, scores, skipped, notes, protocol, part, leaks)
 
 
 def _require_views(bundle: Bundle, views: str) -> None:
@@ -147,6 +155,22 @@ def _cost_of(views: str, bundle: Bundle) -> Iterator[str]:
     yield f"rgb saw {count} views of each clip ({views}), which cost {count} times one"
     if bundle.fusion.n:
         yield "the fusion was fitted on one view of each clip"
+
+
+def _shared(bundle: Bundle, part: str, found: Audit, leaks: Sequence[Leak]) -> Iterator[str]:
+    """Say what the part shares, and what it shared when a stream was trained, as far as it differs.
+
+    It differs where the data set was changed, or a protocol declares since what it shares.
+    """
+    yield from (leak.sentence() for leak in leaks)
+    yield from found.notes
+    now = {(leak.kind, leak.parts) for leak in leaks if leak.severe}
+    for trained in bundle.streams:
+        data = trained.facts.get("data", {})
+        for leak in kept_leaks(data):
+            known = (leak.get("kind"), tuple(leak["parts"])) in now
+            if leak.get("severe") and part in leak["parts"] and not known:
+                yield f"when {trained.stream.name} was trained: {leak['told']}"
 
 
 def _doubts(bundle: Bundle, fingerprint: str, protocol: str, part: str) -> Iterator[str]:

@@ -43,6 +43,7 @@ def train_fuse_report(
     streams: Sequence[str],
     device: str,
     settings: Sequence[str] = (),
+    allow_leakage: bool = False,
     told: Callable[[str], None],
     notes: Sequence[str] = (),
 ) -> Made:
@@ -58,6 +59,7 @@ def train_fuse_report(
         streams: ``rgb`` and skeleton streams to train.
         device: ``cpu``, ``cuda`` or ``auto``.
         settings: ``training.key=value`` for every run.
+        allow_leakage: Train although train or validation share something with test.
         told: Hears what happens now.
         notes: For the report.
 
@@ -66,6 +68,32 @@ def train_fuse_report(
             without a stream, ``RUN-006`` as :func:`settings_for`; else as training, fusing and
             evaluating do.
     """
+    _require_streams(streams, folder)
+    bundle, page = out / "bundle", out / "report.html"
+    _require_ours(bundle)
+    commands: list[str] = []
+    for name in streams:
+        told(f"training {name}")
+        chosen = [*settings_for(folder, recipe, name), *settings]
+        about = (folder.root, protocol, recipe.name, out / name, device)
+        request = Request(*about, resume=True, allow_leakage=allow_leakage)
+        finished = train(folder, _section(recipe, name, chosen), request)
+        if finished.exit_code:
+            return Made(bundle, page, None, finished.exit_code)
+        commands.append(_training_command(request, name, chosen))
+    told("fusing and evaluating")
+    runs, on = [out / name for name in streams], choose_device(device)
+    if bundle.exists():
+        shutil.rmtree(bundle)
+    fuse_runs(runs, folder, protocol, bundle, weights=recipe.fusion.weights, device=on)
+    commands += _later_commands(runs, folder, protocol, bundle, recipe)
+    loaded = load_bundle(bundle, device=on)
+    result = evaluate_bundle(loaded, folder, protocol, "test")
+    make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
+    return Made(bundle, page, result, 0)
+
+
+def _require_streams(streams: Sequence[str], folder: ClipFolder) -> None:
     if not streams:
         raise UsageError(
             "RUN-009",
@@ -73,27 +101,6 @@ def train_fuse_report(
             file=folder.root,
             mend="give other --streams, or estimate the joints first",
         )
-    bundle, page = out / "bundle", out / "report.html"
-    _require_ours(bundle)
-    commands: list[str] = []
-    for name in streams:
-        told(f"training {name}")
-        chosen = [*settings_for(folder, recipe, name), *settings]
-        request = Request(folder.root, protocol, recipe.name, out / name, device, True)
-        finished = train(folder, _section(recipe, name, chosen), request)
-        if finished.exit_code:
-            return Made(bundle, page, None, finished.exit_code)
-        commands.append(_training_command(request, name, chosen))
-    told("fusing and evaluating")
-    runs, place = [out / name for name in streams], choose_device(device)
-    if bundle.exists():
-        shutil.rmtree(bundle)
-    fuse_runs(runs, folder, protocol, bundle, weights=recipe.fusion.weights, device=place)
-    commands += _later_commands(runs, folder, protocol, bundle, recipe)
-    loaded = load_bundle(bundle, device=place)
-    result = evaluate_bundle(loaded, folder, protocol, "test")
-    make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
-    return Made(bundle, page, result, 0)
 
 
 def _section(recipe: Recipe, stream: str, settings: Sequence[str]) -> RgbSection | SkeletonSection:
@@ -105,7 +112,7 @@ def _section(recipe: Recipe, stream: str, settings: Sequence[str]) -> RgbSection
 def _training_command(request: Request, stream: str, settings: Sequence[str]) -> str:
     words = ["poselens", "train", "rgb" if stream == "rgb" else "skeleton", str(request.root)]
     words += ["--recipe", request.recipe, "--protocol", request.protocol]
-    words += ["--out", str(request.out)]
+    words += ["--out", str(request.out), *(["--allow-leakage"] if request.allow_leakage else [])]
     words += [word for setting in settings for word in ("--set", setting)]
     return shlex.join(words)
 

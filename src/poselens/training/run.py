@@ -25,6 +25,7 @@ from poselens.clips.batches import memory_faults_named, share_of
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
+from poselens.data.audit import leak_facts, refuse_leaks
 from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError
 from poselens.fusion.scores import write_scores
@@ -60,6 +61,7 @@ class Request:
         out: Folder of the run.
         device: ``cpu``, ``cuda`` or ``auto``.
         resume: Go on with a run that was stopped.
+        allow_leakage: Train although train or validation share something with test.
     """
 
     root: Path
@@ -68,6 +70,7 @@ class Request:
     out: Path
     device: str
     resume: bool
+    allow_leakage: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
             ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol.
-        AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads.
+        AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
+            ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011``, ``CKPT-021`` resumed with another recipe or data,
             ``CKPT-020`` no state can be read, ``CKPT-022`` other clips can be read.
@@ -146,6 +150,7 @@ def _train(
             found = find_run(request.out, said, section, folder.fingerprint())
         if found.complete is not None:
             return Finished(0, dict(found.complete), ranks.leads)
+        leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
         parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
         torch.manual_seed(settings.seed)
         network = build_network(stream)
@@ -178,6 +183,7 @@ def _train(
             "train": len(parts["train"]),
             "val": len(parts["val"]),
             "skipped": len(outcome.progress.skipped),
+            "leakage": leak_facts(leaks),
         },
         "selection": _selection(section, outcome.progress, len(parts["val"])),
         "epochs": outcome.progress.epoch,
