@@ -11,7 +11,7 @@ test: $(VENV)/installed check
 	$(BIN)/python -m pytest -n 2 -q
 
 # the damaged and hostile files of make test, ten times as many, and two hundred kills of trainings
-# and fifty stops where it has a dozen and a few; what was counted goes into FAULTS
+# and fifty stops where it has a few; what was counted goes into FAULTS
 FAULTS ?= faults.jsonl
 test-faults: $(VENV)/installed
 	rm -f $(FAULTS)

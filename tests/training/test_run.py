@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -501,3 +502,46 @@ def test_clips_that_can_be_read_again_are_no_silent_change_of_the_order(
     assert e.value.code == "CKPT-022"
     (root / "videos" / "c03.mp4").write_bytes(broken)
     assert go("rgb", out, resume=True, **options).exit_code == 0
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_disk_that_fills_up_ends_the_run_and_leaves_what_was_saved(
+    go, tmp_path, monkeypatch, branch
+):
+    go(branch, tmp_path / "whole")
+    out, real, states = tmp_path / "run", os.replace, []
+
+    def full(source, target):
+        if Path(target).parent.name == "states":
+            states.append(target)
+            if len(states) == 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(EnvironmentFault, match=r"states.*the disk is full.*intact") as caught:
+            go(branch, out, save_every=1)
+    assert (caught.value.code, caught.value.exit_code) == ("ENV-002", 5)
+    assert [path.stem[-1] for path in state_files(out)] == ["2", "1"]
+    assert not list(out.rglob(".poselens-*"))
+    go(branch, out, resume=True)
+    assert (out / "weights.safetensors").read_bytes() == (
+        tmp_path / "whole" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_whose_log_is_gone_trains_on(go, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+
+    class Vanishing(run_module.Samples):
+        def train_batches(self, progress, device):
+            for name in ("log.jsonl", "log.csv"):
+                (out / name).unlink()
+                (out / name).mkdir()
+            return super().train_batches(progress, device)
+
+    monkeypatch.setattr(run_module, "Samples", Vanishing)
+    finished = go("skeleton", out, epochs=1)
+    assert (finished.exit_code, finished.facts["complete"]) == (0, True)
+    assert capsys.readouterr().err.count("rows of the log are lost") == 1

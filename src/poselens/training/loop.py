@@ -142,20 +142,10 @@ def fit(
     if restored is not None:
         progress, best, told = restored
         notes += told
-    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
     ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
     for module in modules.values():
         ranks.follow(module)
-    step = EagerStep(
-        stepped,
-        objective,
-        optimizer,
-        amp=plan.amp,
-        clip_norm=plan.clip_norm,
-        beside=beside,
-        ranks=ranks,
-    )
-    take = ReplayedStep(step) if plan.replay else step
+    take = _steps(network, objective, optimizer, plan, beside, ranks)
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
@@ -164,55 +154,29 @@ def fit(
     )
     journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
     refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
-    within = plan.saving.every is not None or plan.saving.minutes is not None
-
-    def save() -> None:
-        with stop.held():
-            if ranks.leads:
-                states.save(progress, best)
-            ranks.wait()
-
-    def between() -> None:
-        """Save within an epoch where that is due."""
-        asked = stop.asked_to_save()
-        # when it is due rank 0 says, whose clock it is
-        due = within and ranks.highest(int(ranks.leads and states.due(progress)))
-        if asked or due:
-            save()
-        if asked:
-            where = f"epoch {progress.epoch + 1}, step {progress.step}"
-            teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
-
-    def stopped() -> bool:
-        """Save where that is due; return whether to stop."""
-        between()
-        return stop.asked()
-
-    with StopRequest(ranks) as stop, teller.shown():
-        watch = _Watch(teller, refusals, stop.asked, between)
+    stop = StopRequest(ranks)
+    watch = _Watch(stop, teller, refusals, states, progress, best, ranks)
+    with stop, teller.shown():
         for note in notes:
             teller.note(note)
         if restored is None:
-            save()
+            watch.save()
         while progress.epoch < plan.epochs:
             try:
-                _epoch(take, network, average, optimizer, batches, progress, plan, watch)
+                _epoch(take, network, average, optimizer, batches, plan, watch)
             except RefusedStep:
-                save()
+                watch.save()
                 raise
             scores = None
             if validate is not None and not stop.asked():
-                scores = validate(judged, progress, stopped)
+                scores = validate(judged, progress, watch.between)
             if stop.asked():
-                save()
+                watch.save()
                 break
-            told_of_epoch = _record(scores, judged, progress, best, plan, journal)
-            try:
-                observe(progress.epoch)
-            except EnvironmentFault as fault:
-                teller.warn(f"what was observed is lost: {fault}")
-            teller.epoch(progress.epoch, plan.epochs, told_of_epoch)
-            save()
+            summary = _record(scores, judged, progress, best, plan, journal)
+            watch.observed(observe)
+            teller.epoch(progress.epoch, plan.epochs, summary)
+            watch.save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
     return Outcome(progress, kept, last, stop.exit_code)
@@ -223,14 +187,71 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
+def _steps(
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    beside: nn.Module | None,
+    ranks: Ranks,
+) -> TakeStep:
+    """Return what takes the steps of a run."""
+    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
+    step = EagerStep(
+        stepped,
+        objective,
+        optimizer,
+        amp=plan.amp,
+        clip_norm=plan.clip_norm,
+        beside=beside,
+        ranks=ranks,
+    )
+    return ReplayedStep(step) if plan.replay else step
+
+
 @dataclass(frozen=True, eq=False)
 class _Watch:
-    """Who hears of a step: ``between`` saves after it where that is due."""
+    """What happens between two steps: who saves, who is told, and whether to stop."""
 
+    stop: StopRequest
     teller: Teller
     refusals: Refusals
-    stopped: Callable[[], bool]
-    between: Callable[[], None]
+    states: States
+    progress: Progress
+    best: dict[str, Tensor]
+    ranks: Ranks
+
+    def save(self) -> None:
+        """Save, where this rank leads, and wait for it; so does a second Ctrl-C."""
+        with self.stop.held():
+            if self.ranks.leads:
+                self.states.save(self.progress, self.best)
+            self.ranks.wait()
+
+    def between(self) -> bool:
+        """Save within an epoch where that is due; return whether to stop."""
+        self.save_if_due()
+        return self.stop.asked()
+
+    def save_if_due(self) -> None:
+        """Save within an epoch where that is due."""
+        asked = self.stop.asked_to_save()
+        # rank 0 says when it is due: it is its clock
+        due = self.states.within and self.ranks.highest(
+            int(self.ranks.leads and self.states.due(self.progress))
+        )
+        if asked or due:
+            self.save()
+        if asked:
+            where = f"epoch {self.progress.epoch + 1}, step {self.progress.step}"
+            self.teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
+
+    def observed(self, observe: Callable[[int], None]) -> None:
+        """Let an epoch be observed; a record that cannot be written does not end the run."""
+        try:
+            observe(self.progress.epoch)
+        except EnvironmentFault as fault:
+            self.teller.warn(f"what was observed is lost: {fault}")
 
 
 def _record(
@@ -263,11 +284,11 @@ def _epoch(
     average: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
     batches: Callable[[Progress], Iterable[Batch]],
-    progress: Progress,
     plan: Plan,
-    watch: "_Watch",
+    watch: _Watch,
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
+    progress = watch.progress
     network.train()
     sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
@@ -282,7 +303,7 @@ def _epoch(
         clips = sum(batch.get("counts", (len(label),)))
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
-        following = None if watch.stopped() else next(remaining, None)
+        following = None if watch.stop.asked() else next(remaining, None)
         waited = time.perf_counter() - asked
         refused = _settled(take)
         progress.step += 1
@@ -297,7 +318,7 @@ def _epoch(
         began = time.perf_counter()
         mean = sums["loss"] / max(sums["clips"], 1)
         watch.teller.step(f"epoch {progress.epoch + 1}  loss {mean:.3f}")
-        watch.between()
+        watch.save_if_due()
         batch = following
 
 

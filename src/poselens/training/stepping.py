@@ -63,8 +63,7 @@ class EagerStep:
         self._beside = beside
         self._refused: RefusedStep | None = None
         # a step changes statistics and memory before it is known whether it is taken
-        self._buffers = [*network.buffers(), *(beside.buffers() if beside else ())]
-        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._kept = _Kept([*network.buffers(), *(beside.buffers() if beside else ())])
 
     def __call__(self, batch: Batch) -> Losses:
         """Take one step, unless it is not finite."""
@@ -89,7 +88,7 @@ class EagerStep:
 
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
-        _copy(self._buffers, self._before)
+        self._kept.keep()
         self._exchange.begin(batch)
         with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
             losses = self._objective(self._network, batch)
@@ -114,7 +113,7 @@ class EagerStep:
         named = dict(zip(names, gradients, strict=True))
         lr = float(self.optimizer.param_groups[0]["lr"])
         refused = refused_step(losses, norm, batch, named, lr=lr)
-        _copy(self._before, self._buffers)
+        self._kept.put_back()
         self.optimizer.zero_grad(set_to_none=True)
         return refused
 
@@ -130,11 +129,24 @@ class EagerStep:
         return [each for each in parameters if each.grad is not None]
 
 
-@torch.no_grad()
-def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
-    if sources:
-        # in a few kernels, where a copy each would be hundreds
-        torch._foreach_copy_(targets, sources)
+class _Kept:
+    """A copy of buffers, made in one go for each kind of number: a copy each would be hundreds."""
+
+    def __init__(self, buffers: Sequence[Tensor]) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in buffers:
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+        self._pairs = [(own, [torch.empty_like(each) for each in own]) for own in kinds.values()]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(copies, buffers)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(buffers, copies)
 
 
 class ReplayedStep:
