@@ -10,6 +10,8 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poselens.clips.assemble import RgbClips, Sample, SkippedClip
 from poselens.clips.batches import (
@@ -18,6 +20,7 @@ from poselens.clips.batches import (
     loaded,
     make_loader,
     memory_faults_named,
+    share_of,
     to_device,
 )
 from poselens.clips.stream import RgbAugment, RgbInput
@@ -286,3 +289,19 @@ def test_memory_does_not_grow_over_epochs(tiny_folder):
         assert resident_bytes() - resident < 8_000_000
     finally:
         tracemalloc.stop()
+
+
+@given(st.integers(0, 70), st.integers(1, 9))
+def test_parts_are_the_whole_in_order(count, parts):
+    taken = [list(range(count)[share_of(count, (part, parts))]) for part in range(parts)]
+    assert [place for part in taken for place in part] == list(range(count))
+    sizes = list(map(len, taken))
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_every_part_has_as_many_batches():
+    whole = list(EpochBatches(range(7), batch_size=3, seed=5))
+    parts = [list(EpochBatches(range(7), batch_size=3, seed=5, share=(r, 2))) for r in (0, 1)]
+    assert [len(part) for part in parts] == [3, 3]
+    assert [one + other for one, other in zip(*parts, strict=True)] == whole
+    assert parts[0][-1] == []

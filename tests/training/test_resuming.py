@@ -72,6 +72,7 @@ def test_how_a_run_is_carried_out_is_free_and_told(tmp_path):
         "keep_states": 5,
         "save_every": 10,
         "save_minutes": None,
+        "share_gpu": True,
     }
     assert {f"training.{name}" for name in others} == FREE
     found = find(tmp_path, **others)

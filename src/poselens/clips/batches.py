@@ -20,6 +20,18 @@ from poselens.clips.look import make_clips, normalised
 from poselens.clips.stream import RgbInput
 from poselens.errors import EnvironmentFault, PoselensError
 
+Share = tuple[int, int]
+"""Which part of every batch is wanted, counted from 0, and of how many parts."""
+
+
+def share_of(count: int, share: Share) -> slice:
+    """Return the places of a part of ``count``; all parts together are everything, in order.
+
+    No two parts differ by more than one, and a part may be empty.
+    """
+    part, parts = share
+    return slice(count * part // parts, count * (part + 1) // parts)
+
 
 class _Watched(Dataset[Item]):
     """Notes for the parent which clip each data process is at.
@@ -60,6 +72,8 @@ class EpochBatches:
         seed: Seed of the order.
         repeats: How often each clip occurs in an epoch.
         shuffle: Off for evaluation.
+        share: The part of every batch that is yielded. The number of batches does not depend on
+            it: a part may be empty.
     """
 
     def __init__(
@@ -70,12 +84,14 @@ class EpochBatches:
         seed: int = 0,
         repeats: int = 1,
         shuffle: bool = True,
+        share: Share = (0, 1),
     ) -> None:
         self._clips = np.asarray(clips, dtype=np.int64)
         self._repeats = repeats
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
+        self._share = share
         self.epoch = 0
         self.first_step = 0
 
@@ -97,8 +113,8 @@ class EpochBatches:
         repeat, clip = self.order()
         for step in range(self.first_step, len(self)):
             chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-            pairs = zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True)
-            yield [(epoch, *pair) for pair in pairs]
+            pairs = list(zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True))
+            yield [(epoch, *pair) for pair in pairs[share_of(len(pairs), self._share)]]
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:

@@ -83,6 +83,10 @@ class Training(BaseModel):
     """Which epoch's weights are kept: the last, or the best on validation."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
+    sync_batchnorm: bool = False
+    """Whether normalisations look at the clips of all ranks together, rather than each rank's."""
+    share_gpu: bool = False
+    """Whether ranks of one machine may share a GPU, for a trial where there are too few."""
     workers: int | None = Field(None, ge=0)
     """Data processes; null chooses from the number of cores."""
     cache: Literal["none", "disk", "packed"] = "none"

@@ -45,6 +45,7 @@ class Journal:
     Args:
         folder: The run's folder.
         epochs_done: Rows of later epochs are removed.
+        writes: Whether this rank writes; the others' rows go nowhere.
         told: Hears of rows that cannot be written.
 
     Raises:
@@ -52,11 +53,19 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, epochs_done: int, told: Callable[[str], None] = lambda _text: None
+        self,
+        folder: Path,
+        *,
+        epochs_done: int,
+        told: Callable[[str], None] = lambda _text: None,
+        writes: bool = True,
     ) -> None:
         self._told = told
+        self._writes = writes
         self._jsonl = folder / "log.jsonl"
         self._csv = folder / "log.csv"
+        if not writes:
+            return
         kept = [row for row in read_rows(self._jsonl) if int(row.get("epoch") or 0) <= epochs_done]
         write_bytes(self._jsonl, "".join(json.dumps(row) + "\n" for row in kept).encode())
         table = io.StringIO(newline="")
@@ -67,6 +76,8 @@ class Journal:
 
     def write(self, row: Facts) -> None:
         """Append one row to both files; a run does not end because its log cannot be written."""
+        if not self._writes:
+            return
         try:
             with self._jsonl.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(row)) + "\n")
@@ -102,9 +113,11 @@ class Teller:
         title: What the bar is called.
         total: Steps in the whole run.
         done: Steps done already.
+        shows: Whether this rank speaks; the others are silent.
     """
 
-    def __init__(self, title: str, *, total: int, done: int) -> None:
+    def __init__(self, title: str, *, total: int, done: int, shows: bool = True) -> None:
+        self._shows = shows
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -114,7 +127,7 @@ class Teller:
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (shows and self._console.is_terminal),
         )
         self._task = self._bar.add_task(title, total=total, completed=done, facts="")
         self._title = title
@@ -128,6 +141,8 @@ class Teller:
 
     def note(self, text: str) -> None:
         """Say something beside the progress."""
+        if not self._shows:
+            return
         with suppress(OSError):
             self._console.print(
                 f"{self._title}  {text}", highlight=False, markup=False, soft_wrap=True

@@ -16,6 +16,7 @@ from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.optim import set_learning_rate
+from poselens.training.ranks import ALONE, Ranks
 from poselens.training.refused import Refusals, RefusedStep
 from poselens.training.signals import StopRequest, requeue_hint
 from poselens.training.state import Progress
@@ -96,6 +97,7 @@ def fit(
     plan: Plan,
     resume: bool,
     beside: nn.Module | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
 
@@ -116,6 +118,7 @@ def fit(
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
+        ranks: Those that train together; rank 0 writes.
     """
     progress, best, notes = Progress(), dict[str, Tensor](), list(plan.notes)
     average = moving_average(network, plan.ema) if plan.ema else None
@@ -131,21 +134,28 @@ def fit(
         settings=plan.settings,
         saving=plan.saving,
     )
-    states.require_space()
-    restored = states.restore(steps=plan.steps) if resume else None
+    with ranks.in_turn("states"):
+        if ranks.leads:
+            states.require_space()
+        # rank 0 sets aside what is damaged, and the others find what is left
+        restored = states.restore(steps=plan.steps) if resume else None
     if restored is not None:
         progress, best, told = restored
         notes += told
-    take = _steps(network, objective, optimizer, plan, beside)
+    ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
+    for module in modules.values():
+        ranks.follow(module)
+    take = _steps(network, objective, optimizer, plan, beside, ranks)
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
         done=progress.epoch * plan.steps + progress.step,
+        shows=ranks.leads,
     )
-    journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn)
-    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note)
-    stop = StopRequest()
-    watch = _Watch(stop, teller, refusals, states, progress, best)
+    journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
+    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
+    stop = StopRequest(ranks)
+    watch = _Watch(stop, teller, refusals, states, progress, best, ranks)
     with stop, teller.shown():
         for note in notes:
             teller.note(note)
@@ -183,11 +193,18 @@ def _steps(
     optimizer: torch.optim.Optimizer,
     plan: Plan,
     beside: nn.Module | None,
+    ranks: Ranks,
 ) -> TakeStep:
     """Return what takes the steps of a run."""
     stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
     step = EagerStep(
-        stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm, beside=beside
+        stepped,
+        objective,
+        optimizer,
+        amp=plan.amp,
+        clip_norm=plan.clip_norm,
+        beside=beside,
+        ranks=ranks,
     )
     return ReplayedStep(step) if plan.replay else step
 
@@ -202,21 +219,32 @@ class _Watch:
     states: States
     progress: Progress
     best: dict[str, Tensor]
+    ranks: Ranks
 
     def save(self) -> None:
-        """Save; a second Ctrl-C waits for it."""
+        """Save, where this rank leads, and wait for it; so does a second Ctrl-C."""
         with self.stop.held():
-            self.states.save(self.progress, self.best)
+            if self.ranks.leads:
+                self.states.save(self.progress, self.best)
+            self.ranks.wait()
 
     def between(self) -> bool:
         """Save within an epoch where that is due; return whether to stop."""
+        self.save_if_due()
+        return self.stop.asked()
+
+    def save_if_due(self) -> None:
+        """Save within an epoch where that is due."""
         asked = self.stop.asked_to_save()
-        if asked or self.states.due(self.progress):
+        # rank 0 says when it is due: it is its clock
+        due = self.states.within and self.ranks.highest(
+            int(self.ranks.leads and self.states.due(self.progress))
+        )
+        if asked or due:
             self.save()
         if asked:
             where = f"epoch {self.progress.epoch + 1}, step {self.progress.step}"
             self.teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
-        return self.stop.asked()
 
     def observed(self, observe: Callable[[int], None]) -> None:
         """Let an epoch be observed; a record that cannot be written does not end the run."""
@@ -272,6 +300,7 @@ def _epoch(
         sums["waited"] += waited
         set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
         losses, label = take(batch), batch["label"]
+        clips = sum(batch.get("counts", (len(label),)))
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
         following = None if watch.stop.asked() else next(remaining, None)
@@ -282,14 +311,14 @@ def _epoch(
             progress.refused = 0
             if average is not None:
                 average.update_parameters(network)
-            _add(sums, losses, label)
+            _add(sums, losses, label, clips)
         else:
             watch.refusals.note(refused, progress)
         sums["seconds"] += time.perf_counter() - began
         began = time.perf_counter()
         mean = sums["loss"] / max(sums["clips"], 1)
         watch.teller.step(f"epoch {progress.epoch + 1}  loss {mean:.3f}")
-        watch.between()
+        watch.save_if_due()
         batch = following
 
 
@@ -302,14 +331,14 @@ def _settled(take: TakeStep) -> RefusedStep | None:
     return None
 
 
-def _add(sums: dict[str, float], losses: Losses, label: Tensor) -> None:
-    """Add a step to the sums of its epoch."""
-    sums["clips"] += len(label)
-    sums["loss"] += losses.total.item() * len(label)
+def _add(sums: dict[str, float], losses: Losses, label: Tensor, clips: int) -> None:
+    """Add a step to the sums of its epoch; ``clips`` are those of all ranks."""
+    sums["clips"] += clips
+    sums["loss"] += losses.total.item() * clips
     if len(losses.parts) > 1:
         for name, part in losses.parts.items():
-            sums[name] = sums.get(name, 0.0) + part.item() * len(label)
-    sums["correct"] += int((losses.logits.argmax(1) == label).sum())
+            sums[name] = sums.get(name, 0.0) + part.item() * clips
+    sums["correct"] += losses.recognised(label)
 
 
 def _summary(progress: Progress, lr: float) -> dict[str, float]:

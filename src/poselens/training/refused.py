@@ -79,9 +79,13 @@ class Refusals:
         folder: The run's folder.
         limit: Refused steps in a row that end the run.
         told: Hears of each.
+        writes: Whether this rank writes the report.
     """
 
-    def __init__(self, folder: Path, *, limit: int, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, *, limit: int, told: Callable[[str], None], writes: bool = True
+    ) -> None:
+        self._writes = writes
         self._file = folder / REPORT_FILE
         self._limit = limit
         self._told = told
@@ -97,15 +101,18 @@ class Refusals:
             RefusedStep: ``NUM-001`` when it is one too many.
         """
         progress.refused += 1
-        seen = {"epoch": progress.epoch + 1, "step": progress.step, **refused.facts}
+        if self._writes:
+            self._write({"epoch": progress.epoch + 1, "step": progress.step, **refused.facts})
+        if progress.refused >= self._limit:
+            # whoever resumes may try as often again
+            progress.refused = 0
+            raise refused
+        self._told(f"epoch {progress.epoch + 1}, step {progress.step}: {refused}")
+
+    def _write(self, seen: Mapping[str, Any]) -> None:
         try:
             before = read_json(self._file).get("refused", []) if self._file.exists() else []
             kept = [*before, seen] if isinstance(before, list) else [seen]
             write_json(self._file, {"refused": kept[-REPORTED:]})
         except (CheckpointError, EnvironmentFault) as fault:
             self._told(f"the report of a refused step is not kept: {fault}")
-        if progress.refused >= self._limit:
-            # whoever resumes may try as often again
-            progress.refused = 0
-            raise refused
-        self._told(f"epoch {progress.epoch + 1}, step {progress.step}: {refused}")

@@ -35,6 +35,7 @@ FREE = frozenset(
         "keep_states",
         "save_every",
         "save_minutes",
+        "share_gpu",
     )
 )
 """Settings that do not change what is trained."""

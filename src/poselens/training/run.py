@@ -6,9 +6,11 @@ was trained on, how it was chosen), ``contrast/`` where there is one, ``weights.
 ``skipped.jsonl``, ``states/`` and, after steps that were refused, ``nan_report.json``.
 """
 
+import json
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch import nn
 
 import poselens
 from poselens.checkpoint import write_bytes, write_json, write_tensors
-from poselens.clips.batches import memory_faults_named
+from poselens.clips.batches import memory_faults_named, share_of
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
@@ -28,18 +30,18 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError
 from poselens.fusion.scores import write_scores
 from poselens.pose.layouts import get_layout
-from poselens.rgb.network import RgbNetwork
-from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
-from poselens.training.compiling import compiles
+from poselens.training.compiling import compiles, replays
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
-from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
+from poselens.training.initial import start_from
 from poselens.training.loop import Outcome, Plan, fit
 from poselens.training.objectives import Objective, cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
+from poselens.training.ranks import Ranks, described, joined, require_clips, restarted
 from poselens.training.resuming import find_run
 from poselens.training.samples import Samples
+from poselens.training.shared_norm import share_statistics
 from poselens.training.signals import leaving_at_once, saving_is_no_end
 from poselens.training.state import Progress
 from poselens.training.states import Saving
@@ -78,10 +80,12 @@ class Finished:
     Attributes:
         exit_code: 0, or 130/143 after a signal; the state is saved.
         facts: The content of ``run.json``.
+        leads: Whether this process speaks for all that trained together.
     """
 
     exit_code: int
     facts: dict[str, Any]
+    leads: bool = True
 
 
 def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
@@ -95,18 +99,40 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
         CheckpointError: ``CKPT-011``, ``CKPT-021`` resumed with another recipe or data,
             ``CKPT-020`` no state can be read, ``CKPT-022`` other clips can be read.
-        EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written or has no space,
-            ``ENV-011``, ``ENV-012`` no memory, ``ENV-013`` no compiler.
+        EnvironmentFault: ``DIST-002`` to ``DIST-007`` several ranks that cannot train together;
+            ``ENV-001`` to ``ENV-003`` the folder cannot be written or has no space, ``ENV-011``,
+            ``ENV-012`` no memory, ``ENV-013`` no compiler.
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
         SystemExit: 143 at SIGTERM before the first step or after the last.
     """
     batch_size = section.training.batch_size
-    claim = claimed(request.out, resume=request.resume)
-    with saving_is_no_end(), claim, memory_faults_named(batch_size):
-        return _train(folder, section, request)
+    request = replace(request, resume=request.resume or restarted())
+    device = choose_device(request.device)
+    with (
+        saving_is_no_end(),
+        joined(device, share_gpu=section.training.share_gpu) as ranks,
+        _claimed_by_first(request, ranks),
+        memory_faults_named(batch_size),
+    ):
+        require_clips(ranks, batch_size)
+        return _train(folder, section, request, device, ranks)
 
 
-def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
+@contextmanager
+def _claimed_by_first(request: Request, ranks: Ranks) -> Iterator[None]:
+    """Let rank 0 claim the folder before another one looks into it."""
+    with claimed(request.out, resume=request.resume) if ranks.leads else nullcontext():
+        ranks.wait()
+        yield
+
+
+def _train(
+    folder: ClipFolder,
+    section: RgbSection | SkeletonSection,
+    request: Request,
+    device: torch.device,
+    ranks: Ranks,
+) -> Finished:
     settings = section.training
     with leaving_at_once():
         stream = _describe(folder, section)
@@ -118,27 +144,33 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         }
         layout = getattr(stream, "layout", None)
         said = {**config, "classes": len(stream.classes), "layout": layout}
-        found = find_run(request.out, said, section, folder.fingerprint())
+        ranks.agree("settings or data", json.dumps([said, folder.fingerprint()], sort_keys=True))
+        # rank 0 brings an old run up to date, and the others find it so
+        with ranks.in_turn("run"):
+            found = find_run(request.out, said, section, folder.fingerprint())
         if found.complete is not None:
-            return Finished(0, dict(found.complete))
+            return Finished(0, dict(found.complete), ranks.leads)
         leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
-        device = choose_device(request.device)
         parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
         torch.manual_seed(settings.seed)
         network = build_network(stream)
-        taken = _start_from(network, section.weights)
+        taken = start_from(network, section.weights)
         network.to(device)
-        # a run that goes on for more epochs is no longer a finished one
-        (request.out / RUN_FILE).unlink(missing_ok=True)
-        write_bytes(request.out / CONFIG_FILE, to_yaml(config))
-        samples = Samples(folder, section, stream, parts, request.out, device)
+        if settings.sync_batchnorm and ranks.size > 1:
+            share_statistics(network)
+        ranks.wait()
+        if ranks.leads:
+            # a run that goes on for more epochs is no longer a finished one
+            (request.out / RUN_FILE).unlink(missing_ok=True)
+            write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+        samples = Samples(folder, section, stream, parts, request.out, device, ranks)
         contrast = _contrast(section, samples, folder, stream, device)
-    made = _Made(said, folder.fingerprint(), found.changed)
+    made = _Made(said, folder.fingerprint(), found.changed, ranks)
     outcome = _fit(network, contrast, section, samples, device, request, made)
     if outcome.exit_code:
-        return Finished(outcome.exit_code, {})
+        return Finished(outcome.exit_code, {}, ranks.leads)
     with leaving_at_once():
-        _write_result(request.out, network, outcome, section, samples, device)
+        _write_result(request.out, network, outcome, section, samples, device, ranks)
     facts = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
@@ -159,20 +191,23 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         "params": sum(parameter.numel() for parameter in network.parameters()),
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
+        "ranks": described(ranks, settings.batch_size, sync_batchnorm=settings.sync_batchnorm),
         "torch": torch.__version__,
         "complete": True,
     }
-    write_json(request.out / RUN_FILE, facts)
-    return Finished(0, facts)
+    if ranks.leads:
+        write_json(request.out / RUN_FILE, facts)
+    return Finished(0, facts, ranks.leads)
 
 
 @dataclass(frozen=True)
 class _Made:
-    """What a run is made with: settings, digest of the data, and what changed since it began."""
+    """What a run is made with: settings, digest of the data, what changed since it began, ranks."""
 
     config: dict[str, Any]
     data: str
     changed: tuple[str, ...]
+    ranks: Ranks
 
 
 def _describe(
@@ -206,16 +241,6 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
             "val": folder.indices(protocol, "val"),
         }
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
-
-
-def _start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
-    """Load the weights that a recipe starts from; returns what was taken."""
-    if choice is None:
-        return None
-    if isinstance(network, RgbNetwork):
-        return load_initial_weights(network, choice)
-    assert isinstance(network, CtrGcn)
-    return load_initial_skeleton_weights(network, choice)
 
 
 def _contrast(
@@ -287,9 +312,11 @@ def _fit(
         if contrast is not None:
             seen = contrast.tally.read()
             contrast.tally.reset()
-            write_contrasted(request.out, epoch, seen)
+            if made.ranks.leads:
+                write_contrasted(request.out, epoch, seen)
 
     compiled = compiles(section, device, steps=settings.epochs * len(samples.batches))
+    own = len(range(settings.batch_size)[share_of(settings.batch_size, made.ranks.share)])
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -297,8 +324,9 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device),
-        compiled=settings.batch_size if compiled else None,
+        # gloo goes through the host, which no recording does
+        replay=replays(section, device) and made.ranks.backend != "gloo",
+        compiled=own if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
@@ -318,15 +346,8 @@ def _fit(
         plan=plan,
         resume=request.resume,
         beside=contrast,
+        ranks=made.ranks,
     )
-
-
-def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
-    """Return whether to record steps; of itself where the host is the slower side."""
-    wanted = section.training.replay
-    if wanted == "auto":
-        return device.type == "cuda" and isinstance(section, SkeletonSection)
-    return wanted == "on" and device.type == "cuda"
 
 
 def _write_result(
@@ -336,6 +357,7 @@ def _write_result(
     section: RgbSection | SkeletonSection,
     samples: Samples,
     device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Write weights and validation scores, and the last epoch's weights where another was chosen.
 
@@ -346,14 +368,18 @@ def _write_result(
         settings.select == "best"
         and samples.validation_clips
         and (progress.best_epoch != progress.epoch)
+        and ranks.leads
     ):
         write_tensors(out / "last.safetensors", outcome.last)
     network.load_state_dict(outcome.weights)
     if samples.validation_clips:
         amp = use_bf16(settings.amp, device)
         scores = samples.validate(network, device, progress, lambda: False, amp=amp)
-        write_scores(out / "scores_val.npz", scores)
+        if ranks.leads:
+            write_scores(out / "scores_val.npz", scores)
     samples.write_skipped(progress)
+    if not ranks.leads:
+        return
     write_tensors(out / "weights.safetensors", network.state_dict())
 
 

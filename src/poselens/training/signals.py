@@ -7,17 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from poselens.training.ranks import ALONE, Ranks
+
 
 class StopRequest:
     """Catches SIGINT, SIGTERM and SIGUSR1 and remembers them; a second SIGINT leaves at once.
 
-    Outside the main thread, where Python hears no signals, it never asks for anything.
+    Outside the main thread, where Python hears no signals, it never asks for anything. Where
+    several ranks train, all of them stop or save once one of them has received a signal.
 
     Attributes:
         received: The signal to stop at, or None while the run may go on.
+
+    Args:
+        ranks: Those that stop together; all of them ask the same number of times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
+        self._agreed = False
+        self._saves = False
         self.received: signal.Signals | None = None
         self._save = False
         self._holds = False
@@ -31,11 +40,26 @@ class StopRequest:
 
     def asked(self) -> bool:
         """Return whether to stop."""
-        return self.received is not None
+        if self._ranks.size == 1:
+            return self.received is not None
+        if not self._agreed:
+            save, self._save = self._save, False
+            own = 0 if self.received is None else int(self.received)
+            number, saves = divmod(self._ranks.highest(2 * own + save), 2)
+            self._saves = self._saves or bool(saves)
+            if number:
+                self.received, self._agreed = signal.Signals(number), True
+        return self._agreed
 
     def asked_to_save(self) -> bool:
-        """Return whether SIGUSR1 came since this was last asked."""
-        asked, self._save = self._save, False
+        """Return whether SIGUSR1 came since this was last asked.
+
+        Several ranks tell each other of it where they ask whether to stop.
+        """
+        if self._ranks.size > 1:
+            asked, self._saves = self._saves, False
+        else:
+            asked, self._save = self._save, False
         return asked
 
     @contextmanager

@@ -151,6 +151,11 @@ class States:
         self._saved_at, self._saved = monotonic(), path
         return path
 
+    @property
+    def within(self) -> bool:
+        """Return whether a save may be due within an epoch."""
+        return self._saving.every is not None or self._saving.minutes is not None
+
     def due(self, progress: Progress) -> bool:
         """Return whether to save at a position within an epoch."""
         every, minutes = self._saving.every, self._saving.minutes

@@ -6,10 +6,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from poselens.training.exchange import Exchange
 from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.ranks import ALONE, Ranks
 from poselens.training.refused import RefusedStep, refused_step
 
 _WARM_STEPS = 3
+_Shape = tuple[torch.Size | int, ...]
 
 
 class TakeStep(Protocol):
@@ -37,6 +40,7 @@ class EagerStep:
         amp: Whether to run under bfloat16 autocast.
         clip_norm: Largest gradient norm, or None.
         beside: What the objective trains or remembers, such as a contrast.
+        ranks: Those that take the step together, each with its part of the batch.
     """
 
     def __init__(
@@ -48,12 +52,14 @@ class EagerStep:
         amp: bool,
         clip_norm: float | None,
         beside: nn.Module | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.optimizer = optimizer
         self._network = network
         self._objective = objective
         self._amp = amp
         self._clip_norm = clip_norm
+        self._exchange = Exchange(ranks, network)
         self._beside = beside
         self._refused: RefusedStep | None = None
         # a step changes statistics and memory before it is known whether it is taken
@@ -83,11 +89,13 @@ class EagerStep:
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
         self._kept.keep()
+        self._exchange.begin(batch)
         with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
             losses = self._objective(self._network, batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         gradients = [each.grad for each in self._graded() if each.grad is not None]
+        losses = self._exchange(losses, gradients, batch)
         norm = nn.utils.get_total_norm(gradients)
         return losses, norm, torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
 
@@ -159,13 +167,14 @@ class ReplayedStep:
 
     def __init__(self, eager: EagerStep) -> None:
         self._eager = eager
-        self._seen: dict[tuple[torch.Size, ...], int] = {}
-        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._seen: dict[_Shape, int] = {}
+        self._recordings: dict[_Shape, _Recording] = {}
         self._queued: tuple[_Recording, Batch] | None = None
 
     def __call__(self, batch: Batch) -> Losses:
         """Queue one step; the losses are overwritten by the next one of the same shape."""
-        shapes = tuple(tensor.shape for tensor in batch["inputs"])
+        # every rank records the same steps: what one of them adds up, all do
+        shapes = (*(tensor.shape for tensor in batch["inputs"]), *batch.get("counts", ()))
         if shapes not in self._recordings:
             self._seen[shapes] = self._seen.get(shapes, 0) + 1
             if self._seen[shapes] <= _WARM_STEPS:
