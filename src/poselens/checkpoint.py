@@ -2,12 +2,13 @@
 
 Every file is written beside its target under a temporary name, flushed to the disk and renamed, and
 the folder is flushed after it, so a reader finds the old file or the new one and nothing between.
-Tensors carry a checksum.
+Tensors and the facts beside them carry checksums.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,9 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from poselens.errors import CheckpointError, disk_fault
+from poselens.errors import CheckpointError, EnvironmentFault, disk_fault
 
 TEMPORARY_PREFIX = ".poselens-"
+DAMAGE = ("CKPT-001", "CKPT-002", "CKPT-003")
+"""Codes of a file that cannot be read, whatever it should hold."""
 _ABOUT = "poselens"
 
 
@@ -72,6 +75,29 @@ def make_folder(folder: Path) -> None:
         raise disk_fault(fault, folder) from fault
 
 
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: Where files will be written.
+        needed: Their bytes.
+
+    Raises:
+        EnvironmentFault: ``ENV-002`` with needed and free bytes.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as fault:
+        raise disk_fault(fault, folder) from fault
+    if free < needed:
+        raise EnvironmentFault(
+            "ENV-002",
+            f"the disk has {free:,} bytes free and {needed:,} are needed",
+            file=folder,
+            mend="free space, or choose another --out",
+        )
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` atomically."""
 
@@ -96,6 +122,7 @@ def write_tensors(
     about: dict[str, Any] = {"sha256": _checksum(contiguous)}
     if facts is not None:
         about["facts"] = facts
+        about["facts_sha256"] = _facts_checksum(facts)
     # one entry: safetensors writes several in an order that changes from process to process
     write_bytes(path, save(contiguous, metadata={_ABOUT: json.dumps(about)}))
 
@@ -108,6 +135,10 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _facts_checksum(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -144,14 +175,34 @@ def read_tensors_and_facts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any
     Raises:
         CheckpointError: As :func:`read_tensors`; ``CKPT-002`` where the facts are not JSON.
     """
+    tensors, metadata = _opened(path, tensors=True)
+    about, facts = _about(path, metadata)
+    if "sha256" in about and about["sha256"] != _checksum(tensors):
+        raise _damaged("damaged: the checksum differs", path)
+    return tensors, facts
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read the facts of :func:`write_tensors` alone, whatever the size of the file.
+
+    Raises:
+        CheckpointError: As :func:`read_tensors_and_facts`; damaged tensors are not found.
+    """
+    return _about(path, _opened(path, tensors=False)[1])[1]
+
+
+def _opened(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if tensors else ()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError as fault:
         raise CheckpointError("CKPT-001", "file is missing", file=path) from fault
     except (SafetensorError, OSError) as fault:
         raise _damaged("damaged, cut short or not a safetensors file", path) from fault
+
+
+def _about(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         about = json.loads(metadata.get(_ABOUT, "{}"))
         facts = dict(about.get("facts", {}))
@@ -159,9 +210,9 @@ def read_tensors_and_facts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any
         raise CheckpointError(
             "CKPT-002", f"facts are not valid JSON: {fault}", file=path
         ) from fault
-    if "sha256" in about and about["sha256"] != _checksum(tensors):
-        raise _damaged("damaged: the checksum differs", path)
-    return tensors, facts
+    if "facts_sha256" in about and about["facts_sha256"] != _facts_checksum(facts):
+        raise _damaged("damaged: the checksum of the facts differs", path)
+    return about, facts
 
 
 def _damaged(message: str, path: Path) -> CheckpointError:

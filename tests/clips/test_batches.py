@@ -10,6 +10,8 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poselens.clips.assemble import RgbClips, Sample, SkippedClip
 from poselens.clips.batches import (
@@ -18,6 +20,7 @@ from poselens.clips.batches import (
     loaded,
     make_loader,
     memory_faults_named,
+    share_of,
     to_device,
 )
 from poselens.clips.stream import RgbAugment, RgbInput
@@ -208,6 +211,29 @@ def test_a_killed_worker_is_named(tiny_folder):
     assert caught.value.code == "ENV-011"
 
 
+class Deadly(RgbClips):
+    """Kills the process that reads one of the clips, as the kernel does when memory runs out."""
+
+    def __getitem__(self, key):
+        if key[2] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+
+def test_the_clip_that_killed_a_worker_is_named(tiny_folder):
+    folder = open_folder(tiny_folder)
+    clips = Deadly(folder, settings=RGB, augment=None, seed=0)
+    loader = make_loader(clips, EpochBatches(range(8), batch_size=4, shuffle=False), workers=2)
+
+    def run():
+        for _ in loaded(loader):
+            time.sleep(0)
+
+    with pytest.raises(EnvironmentFault, match="clip c05: a data process was killed") as caught:
+        run()
+    assert (caught.value.code, caught.value.where) == ("ENV-011", "clip c05")
+
+
 def test_a_full_gpu_is_named_and_other_faults_are_left_alone():
     with (
         pytest.raises(EnvironmentFault, match=r"full with 64 clips.*batch_size=32") as caught,
@@ -263,3 +289,19 @@ def test_memory_does_not_grow_over_epochs(tiny_folder):
         assert resident_bytes() - resident < 8_000_000
     finally:
         tracemalloc.stop()
+
+
+@given(st.integers(0, 70), st.integers(1, 9))
+def test_parts_are_the_whole_in_order(count, parts):
+    taken = [list(range(count)[share_of(count, (part, parts))]) for part in range(parts)]
+    assert [place for part in taken for place in part] == list(range(count))
+    sizes = list(map(len, taken))
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_every_part_has_as_many_batches():
+    whole = list(EpochBatches(range(7), batch_size=3, seed=5))
+    parts = [list(EpochBatches(range(7), batch_size=3, seed=5, share=(r, 2))) for r in (0, 1)]
+    assert [len(part) for part in parts] == [3, 3]
+    assert [one + other for one, other in zip(*parts, strict=True)] == whole
+    assert parts[0][-1] == []

@@ -33,7 +33,12 @@ def two() -> np.ndarray:
     return joints
 
 
-def test_results_by_track_and_by_slot(tmp_path: Path, two: np.ndarray) -> None:
+def by_place(joints: np.ndarray) -> np.ndarray:
+    """People from left to right: who is the first row says nothing."""
+    return joints[np.argsort(np.nanmean(joints[..., 0], axis=(1, 2)))]
+
+
+def test_results_by_track_and_by_place(tmp_path: Path, two: np.ndarray) -> None:
     entries = tools.coco_results(two)
     entries = [entry for entry in entries if any(entry["keypoints"][2::3])]  # type: ignore[index]
     path = tools.write_json(tmp_path / "a.json", entries)
@@ -42,12 +47,11 @@ def test_results_by_track_and_by_slot(tmp_path: Path, two: np.ndarray) -> None:
     np.testing.assert_allclose(joints, two, **CLOSE)
     for entry in entries:
         del entry["idx"]
-    # frame 3 lists them the other way about: without tracks a row is a slot
+    # frame 3 lists them the other way about: without tracks they are told apart by where they are
     third = [place for place, entry in enumerate(entries) if entry["image_id"] == "3.jpg"]
     entries[third[0]], entries[third[1]] = entries[third[1]], entries[third[0]]
     joints, _ = read(tools.write_json(path, entries))
-    np.testing.assert_allclose(joints[:, 3], two[::-1, 3], **CLOSE)
-    np.testing.assert_allclose(joints[:, 4], two[:, 4], **CLOSE)
+    np.testing.assert_allclose(by_place(joints), by_place(two), **CLOSE)
 
 
 def test_frames_before_anybody_and_between_are_missing(tmp_path: Path) -> None:
@@ -99,7 +103,7 @@ def test_openpose(tmp_path: Path, count: int) -> None:
     folder = tools.write_openpose(tmp_path / "clip", whole, first=30)
     joints, layout = read(folder)
     assert layout == f"openpose-{count}"
-    np.testing.assert_allclose(joints, whole, **CLOSE)
+    np.testing.assert_allclose(by_place(joints), by_place(whole), **CLOSE)
     (folder / "c_000000000033_keypoints.json").write_text('{"people": []}')
     assert np.isnan(read(folder)[0][:, 3]).all()
     (folder / "other_000000000002_keypoints.json").write_text('{"people": []}')

@@ -246,7 +246,7 @@ def test_a_bundle_that_cannot_be_used(poselens, drawn, tmp_path):
         assert (exit_code, error["code"]) == (4, code)
     half = tmp_path / "half"
     half.mkdir()
-    (half / "state.safetensors").touch()
+    (half / "states").mkdir()
     exit_code, error = predicted(poselens, tmp_path, half, drawn.video)
     assert (exit_code, error["code"]) == (4, "CKPT-014")
     assert "--resume" in error["mend"]
@@ -363,7 +363,8 @@ def test_ctrl_c_in_training_and_resume(poselens, drawn, tmp_path):
         text=True,
         env={**os.environ, "PYTHONPATH": SRC, "OMP_NUM_THREADS": "1"},
     )
-    while not (tmp_path / "run" / "state.safetensors").exists():
+    log = tmp_path / "run" / "log.csv"
+    while not (log.exists() and len(log.read_text().splitlines()) > 1):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

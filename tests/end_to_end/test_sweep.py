@@ -60,10 +60,10 @@ def wait_for(process: subprocess.Popen, *files: Path) -> None:
 def test_a_killed_worker_ctrl_c_a_killed_sweep_and_resume(poselens, drawn, tmp_path):
     out = tmp_path / "sweep"
     runs = [out / "seed=0", out / "seed=1"]
-    states = [run / "state.safetensors" for run in runs]
+    logs = [run / "log.csv" for run in runs]
 
     process = started(*words(drawn, out, "--jobs", "2", "--json"))
-    wait_for(process, *states)
+    wait_for(process, *logs)
     victim, _ = sorted(workers(process))
     os.kill(victim, signal.SIGKILL)
     while "failed" not in (out / "sweep.json").read_text():

@@ -238,8 +238,9 @@ def test_the_summary_is_plain_json_with_stable_keys(data, check):
     spoil(data)
     facts = json.loads(json.dumps(summary(check(data)), allow_nan=False))
     assert list(facts) == [
-        "format", "dataset", "fingerprint", "quick", "verdict", "clips", "fine", "with_warnings",
-        "with_errors", "unreadable", "errors", "warnings", "notes", "findings", "twins",
+        "format", "dataset", "fingerprint", "clips_fingerprint", "quick", "verdict", "clips",
+        "fine", "with_warnings", "with_errors", "unreadable", "errors", "warnings", "notes",
+        "findings", "twins",
         "copy_groups", "protocols", "subjects", "numbers", "sizes",
     ]  # fmt: skip
     assert facts["format"] == 1

@@ -8,7 +8,7 @@ from poselens.training.config import (
     RgbSection,
     SkeletonSection,
     Training,
-    differences,
+    flat,
     load_recipe,
     override,
     parse,
@@ -163,15 +163,5 @@ def test_the_paper_preset_of_the_loop():
     assert settings.validation == "hold-out"
 
 
-def test_differing_settings_are_named(tmp_path):
-    kept = {"recipe": "a", "training": {"lr": 0.1, "epochs": 3}, "gone": 1}
-    path = tmp_path / "config.yaml"
-    path.write_bytes(to_yaml(kept))
-    wanted = {"recipe": "a", "training": {"lr": 0.2, "epochs": 3}, "new": [1]}
-    assert differences(path, wanted) == "training.lr 0.1 -> 0.2, gone 1 -> None, new None -> [1]"
-    assert differences(path, kept) == ""
-    many = {**kept, "training": dict.fromkeys("abcdefg", 1)}
-    assert differences(path, many).endswith(", ...")
-    assert differences(tmp_path / "none.yaml", wanted) == ""
-    path.write_text("{")
-    assert differences(path, wanted) == ""
+def test_settings_are_named_by_their_whole_names():
+    assert flat({"a": 1, "b": {"c": [2], "d": {"e": None}}}) == {"a": 1, "b.c": [2], "b.d.e": None}

@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import re
 
 import pytest
 
@@ -68,14 +69,17 @@ def test_no_log_has_no_rows(tmp_path):
     assert read_rows(tmp_path / "log.jsonl") == []
 
 
-def test_a_log_that_cannot_be_written_is_an_error_of_the_environment(tmp_path, monkeypatch):
-    journal = Journal(tmp_path, epochs_done=0)
+def test_a_log_that_cannot_be_written_is_told_and_ends_nothing(tmp_path, monkeypatch):
+    told = []
+    journal = Journal(tmp_path, epochs_done=0, told=told.append)
     (tmp_path / "log.jsonl").unlink()
     (tmp_path / "log.jsonl").mkdir()
-    with pytest.raises(
-        EnvironmentFault, match=r"log.jsonl: cannot write: Is a directory"
-    ) as caught:
-        journal.write(rows(1)[0])
+    for row in rows(2):
+        journal.write(row)
+    assert len(set(told)) == 1
+    assert re.search("rows of the log are lost: .*log.jsonl: cannot write: Is a directory", told[0])
+    with pytest.raises(EnvironmentFault, match=r"log.jsonl: cannot write") as caught:
+        Journal(tmp_path, epochs_done=0)
     assert caught.value.code == "ENV-003"
     (tmp_path / "log.jsonl").rmdir()
 

@@ -1,39 +1,132 @@
+import copy
+import json
 import os
 import signal
 
 import pytest
 import torch
 from tiny_loop import batch, batches, equal, network, optimiser, plan, run, scores, weights
+from torch import nn
 
-from poselens.checkpoint import read_tensors, read_tensors_and_facts
+from poselens.checkpoint import read_tensors_and_facts
 from poselens.errors import NumericFault
 from poselens.training.journal import read_rows
-from poselens.training.loop import STATE_FILE, fit
+from poselens.training.loop import fit
 from poselens.training.objectives import Losses, cross_entropy
 from poselens.training.state import Progress
+from poselens.training.states import state_files
 
 
 def turned_nan(losses):
     return Losses(losses.total * float("nan"), losses.parts, losses.logits)
 
 
-def test_a_run_that_becomes_nan_keeps_its_last_good_state(tmp_path):
+def spoiled_at(*steps):
+    """An objective whose loss is NaN at some steps, counted from 1."""
     seen = []
 
     def objective(model, given):
         seen.append(given["id"][0])
         losses = cross_entropy()(model, given)
-        return turned_nan(losses) if len(seen) == 7 else losses
+        return turned_nan(losses) if len(seen) in steps else losses
 
-    with pytest.raises(NumericFault, match=r"NUM-001|the loss is nan"):
-        run(tmp_path, objective=objective)
-    kept = read_tensors(tmp_path / "state.safetensors")
+    return objective
+
+
+def test_a_run_whose_loss_becomes_nan_goes_on_and_says_what_it_saw(tmp_path, capsys):
+    model, outcome = run(tmp_path, objective=spoiled_at(2, 3, 7), ema=0.5)
+    assert outcome.exit_code == 0
+    assert all(bool(torch.isfinite(value).all()) for value in weights(model).values())
+    assert int(model[1].num_batches_tracked) == 9
+    rows = read_rows(tmp_path / "log.jsonl")
+    assert [row["clips"] for row in rows] == [12, 18, 24]
+    report = json.loads((tmp_path / "nan_report.json").read_text())["refused"]
+    assert [(each["epoch"], each["step"]) for each in report] == [(1, 2), (1, 3), (2, 3)]
+    assert report[0]["clips"] == [f"1-{row}" for row in range(6)]
+    assert report[0] | {"clips": [], "gradient_norm": ""} == {
+        "epoch": 1,
+        "step": 2,
+        "clips": [],
+        "lr": 0.1 / 1.25,
+        "loss": "nan",
+        "parts": report[0]["parts"],
+        "gradient_norm": "",
+        "inputs_finite": True,
+        "first_parameter": "3.bias",
+        "parameters": "6 of 6",
+    }
+    assert float(report[0]["parts"]["ce"]) > 0
+    assert "epoch 2, step 3: clips 12-0" in capsys.readouterr().err
+
+
+def test_a_refused_step_is_as_if_its_batch_had_not_come(tmp_path):
+    """Weights, statistics, momenta and what is beside, as without it: dropout's draws apart."""
+    quiet = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    trained = []
+    for spoiled in (True, False):
+        (tmp_path / str(spoiled)).mkdir()
+        model = copy.deepcopy(quiet)
+        objective = spoiled_at(2) if spoiled else cross_entropy()
+
+        def given(progress, spoiled=spoiled):
+            for position, each in enumerate(batches(progress), progress.step):
+                if spoiled or position != 1:
+                    yield each
+                else:
+                    progress.step += 1
+
+        fit(
+            model,
+            objective,
+            optimiser(model),
+            batches=given,
+            validate=None,
+            observe=lambda _: None,
+            plan=plan(tmp_path / str(spoiled), epochs=1),
+            resume=False,
+        )
+        trained.append(weights(model))
+    assert equal(*trained)
+
+
+@pytest.mark.parametrize(("limit", "at"), [(1, 3), (2, 7), (3, 8)])
+def test_too_many_refused_steps_in_a_row_end_the_run_and_the_state_is_good(tmp_path, limit, at):
+    with pytest.raises(NumericFault, match=r"the loss is nan.*nan_report.json") as caught:
+        run(tmp_path, objective=spoiled_at(3, 6, 7, 8), max_nan=limit)
+    assert (caught.value.code, caught.value.exit_code) == ("NUM-001", 1)
+    kept, facts = read_tensors_and_facts(state_files(tmp_path)[0])
     assert all(bool(torch.isfinite(value).all()) for value in kept.values())
-    assert [row["epoch"] for row in read_rows(tmp_path / "log.jsonl")] == [1]
-    undisturbed, _ = run(tmp_path / "whole", epochs=3)
-    resumed, outcome = run(tmp_path, resume=True)
+    assert 4 * facts["progress"]["epoch"] + facts["progress"]["step"] == at
+    assert facts["progress"]["refused"] == 0
+    given = []
+
+    def objective(model, each):
+        given.append(each["id"][0])
+        return cross_entropy()(model, each)
+
+    _, outcome = run(tmp_path, objective=objective, resume=True, max_nan=limit)
+    assert (outcome.exit_code, outcome.progress.epoch, len(given)) == (0, 3, 12 - at)
+
+
+def test_refused_steps_are_counted_across_a_stop(tmp_path):
+    """Two before it and one after it are three in a row."""
+    real = spoiled_at(2, 3, 4)
+
+    def objective(model, given):
+        if given["id"][0] == "2-0":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(model, given)
+
+    assert run(tmp_path, objective=objective)[1].exit_code == 143
+    with pytest.raises(NumericFault, match="clips 3-0"):
+        run(tmp_path, objective=objective, resume=True)
+
+
+def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys):
+    (tmp_path / "nan_report.json").mkdir()
+    _, outcome = run(tmp_path, objective=spoiled_at(2, 5))
     assert outcome.progress.epoch == 3
-    assert equal(weights(resumed), weights(undisturbed))
+    assert "the report of a refused step is not kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 8, 11, 12])
@@ -53,7 +146,7 @@ def test_a_stopped_run_resumes_bitwise(tmp_path, steps, number):
     model, outcome = run(tmp_path / "stopped", given=interrupted)
     assert outcome.exit_code == 128 + number
     assert len(given) == steps
-    position = read_tensors_and_facts(tmp_path / "stopped" / STATE_FILE)[1]["progress"]
+    position = read_tensors_and_facts(state_files(tmp_path / "stopped")[0])[1]["progress"]
     assert (4 * position["epoch"] + position["step"]) == steps
     assert not steps < 12 or not equal(weights(model), weights(undisturbed))
     resumed, outcome = run(tmp_path / "stopped", resume=True)
@@ -152,11 +245,11 @@ def test_the_last_epoch_is_kept_by_default(tmp_path):
 
 def test_resuming_a_complete_run_changes_nothing(tmp_path):
     done, _ = run(tmp_path)
-    state = (tmp_path / "state.safetensors").read_bytes()
+    state = state_files(tmp_path)[0].read_bytes()
     again, outcome = run(tmp_path, resume=True, given=lambda _: pytest.fail("trained again"))
     assert outcome.exit_code == 0
     assert equal(weights(again), weights(done))
-    assert (tmp_path / "state.safetensors").read_bytes() == state
+    assert state_files(tmp_path)[0].read_bytes() == state
 
 
 def test_resuming_nothing_begins(tmp_path):
@@ -293,4 +386,4 @@ def test_bf16_trains_in_bf16(tmp_path):
 
 
 def test_progress_starts_at_nothing():
-    assert Progress() == Progress(0, 0, {}, -1.0, 0, {})
+    assert Progress() == Progress(0, 0, {}, -1.0, 0, {}, 0, None)

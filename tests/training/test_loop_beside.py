@@ -1,5 +1,6 @@
 """What goes along with the network: what is trained beside it, and its average."""
 
+import json
 import os
 import signal
 
@@ -9,8 +10,10 @@ from tiny_loop import batches, equal, network, plan, run, scores, weights
 from torch import nn
 
 from poselens.checkpoint import read_tensors
-from poselens.training.loop import STATE_FILE, fit
+from poselens.errors import EnvironmentFault
+from poselens.training.loop import fit
 from poselens.training.objectives import Losses, cross_entropy
+from poselens.training.states import state_files
 
 
 class Memory(nn.Module):
@@ -64,7 +67,7 @@ def test_what_is_trained_beside_goes_on_as_the_network_does(tmp_path):
     assert observed == [(1, 4), (2, 4), (3, 4)]
     assert not torch.equal(undisturbed.scale, torch.ones(3))
     _, before = remembered(tmp_path / "run", given=interrupted)
-    kept = read_tensors(tmp_path / "run" / STATE_FILE)
+    kept = read_tensors(state_files(tmp_path / "run")[0])
     assert kept["beside.seen"] == 2
     resumed, after = remembered(tmp_path / "run", resume=True)
     assert before + after == observed
@@ -120,3 +123,41 @@ def test_averaged_weights_are_resumed_exactly(tmp_path, select):
     assert equal(outcome.last, whole.last)
     assert equal(outcome.weights, outcome.last) == (select == "last")
     assert not equal(outcome.last, weights(resumed))
+
+
+def test_a_record_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path, capsys):
+    def observe(_epoch):
+        raise EnvironmentFault("ENV-001", "no permission to write")
+
+    _, outcome = run(tmp_path, observe=observe)
+    assert outcome.progress.epoch == 3
+    told = capsys.readouterr().err
+    assert told.count("what was observed is lost: no permission to write") == 1
+
+
+def test_a_refused_step_leaves_what_is_beside_as_it_was(tmp_path):
+    model, memory = network(), Memory()
+
+    def objective(own, each):
+        logits = own(*each["inputs"]) * memory.scale
+        memory.seen += 1
+        loss = nn.functional.cross_entropy(logits, each["label"])
+        spoiled = each["id"][0] in ("2-0", "11-0")
+        return Losses(loss * float("nan") if spoiled else loss, {"ce": loss}, logits)
+
+    optimizer = torch.optim.SGD([*model.parameters(), memory.scale], lr=0.1)
+    optimizer.param_groups[0]["lr_factor"] = 1.0
+    fit(
+        model,
+        objective,
+        optimizer,
+        batches=batches,
+        validate=None,
+        observe=lambda _: None,
+        plan=plan(tmp_path),
+        resume=False,
+        beside=memory,
+    )
+    assert int(memory.seen) == 10
+    report = json.loads((tmp_path / "nan_report.json").read_text())["refused"]
+    assert [each["first_parameter"] for each in report] == ["beside.scale"] * 2

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from poselens.checkpoint import read_tensors, read_tensors_and_facts
+from poselens.cli import _run
 from poselens.data.folder import open_folder
 from poselens.errors import (
     AnnotationError,
@@ -26,6 +28,7 @@ from poselens.recognition.streams import load_run
 from poselens.training import run as run_module
 from poselens.training.journal import read_rows
 from poselens.training.run import train
+from poselens.training.states import state_files
 
 BRANCHES = ["rgb", "skeleton"]
 
@@ -73,7 +76,7 @@ def test_a_run_leaves_what_the_others_need(go, tmp_path, branch):
         "run.json",
         "scores_val.npz",
         "skipped.jsonl",
-        "state.safetensors",
+        "states",
         "weights.safetensors",
     }
     facts = json.loads((out / "run.json").read_text())
@@ -120,7 +123,7 @@ def test_a_run_stopped_in_mid_epoch_ends_as_the_undisturbed_one(
             finished = go(branch, out, select=select)
         assert (finished.exit_code, finished.facts) == (code, {})
         assert not (out / "weights.safetensors").exists()
-        position = read_tensors_and_facts(out / "state.safetensors")[1]["progress"]
+        position = read_tensors_and_facts(state_files(out)[0])[1]["progress"]
         assert (position["epoch"], position["step"]) == divmod(step, 3)
         # the number of workers is free to change
         finished = go(branch, out, select=select, resume=True, workers=1)
@@ -154,7 +157,7 @@ def test_the_command_stops_on_a_signal_and_resumes_bitwise(
     assert code == 128 + number, told
     assert "stopped and saved; go on with --resume" in told
     assert "Traceback" not in told
-    position = read_tensors_and_facts(out / "state.safetensors")[1]["progress"]
+    position = read_tensors_and_facts(state_files(out)[0])[1]["progress"]
     assert position["epoch"] < 3
     go(branch, tmp_path / "whole", **settings)
     go(branch, out, resume=True, **settings)
@@ -175,7 +178,7 @@ def test_best_keeps_both_epochs_weights_and_says_so(go, tmp_path, monkeypatch):
     finished = go("skeleton", out, select="best", epochs=3)
     assert finished.facts["selection"] == "best of 3 epochs on 4 validation clips"
     best, last = (read_tensors(out / f"{name}.safetensors") for name in ("weights", "last"))
-    state = read_tensors(out / "state.safetensors")
+    state = read_tensors(state_files(out)[0])
     assert all(torch.equal(value, state[f"best.{name}"]) for name, value in best.items())
     assert all(torch.equal(value, state[f"network.{name}"]) for name, value in last.items())
     assert not torch.equal(best["classify.weight"], last["classify.weight"])
@@ -225,16 +228,18 @@ def test_batches_without_a_readable_clip_do_not_shift_a_resumed_run(
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("cache", ["none", "disk", "packed"])
-def test_too_many_unreadable_clips_stop_the_run_at_once(go, spoiled, tmp_path, monkeypatch, cache):
+@pytest.mark.parametrize(("cache", "seen"), [("none", 2), ("disk", 5), ("packed", 5)])
+def test_too_many_unreadable_clips_stop_the_run_at_once(
+    go, spoiled, tmp_path, monkeypatch, cache, seen
+):
     root = spoiled("c00", "c01", "c02", "c03", "c04")
     done = signal_at(monkeypatch, 0, signal.SIGINT)
-    told = r"2 of 12 clips cannot be read so far \(c0\d: VID-003.*raise training.max_bad"
+    told = rf"{seen} of 12 clips cannot be read so far \(c0\d: VID-003.*raise training.max_bad"
     with pytest.raises(InputError, match=told) as caught:
         go("rgb", tmp_path / "run", root=root, max_bad=0.1, batch_size=1, epochs=50, cache=cache)
     assert caught.value.code == "DATA-024"
     assert len(done) < 8
-    assert len((tmp_path / "run" / "skipped.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "run" / "skipped.jsonl").read_text().splitlines()) == seen
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
@@ -245,13 +250,59 @@ def test_unreadable_clips_of_the_validation_slice_count_too(go, spoiled, tmp_pat
     assert caught.value.code == "DATA-024"
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_used_output_is_refused_and_left_alone(go, tmp_path):
     go("skeleton", tmp_path / "run", epochs=1)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    before = contents(tmp_path / "run")
     with pytest.raises(UsageError, match="output exists already") as caught:
         go("skeleton", tmp_path / "run", epochs=1)
     assert caught.value.code == "RUN-001"
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_finished_run_goes_on_for_more_epochs(go, tmp_path, capsys):
+    options = {"schedule": "step", "milestones": (1,), "warmup_epochs": 0}
+    go("skeleton", tmp_path / "whole", epochs=3, **options)
+    go("skeleton", tmp_path / "run", epochs=1, **options)
+    capsys.readouterr()
+    assert go("skeleton", tmp_path / "run", epochs=3, resume=True, **options).facts["epochs"] == 3
+    assert "goes on with training.epochs 1 -> 3" in capsys.readouterr().err
+    for name in ("weights.safetensors", "scores_val.npz", "config.yaml"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["newest", "both"])
+def test_a_damaged_state_falls_back_to_the_one_before(go, tmp_path, monkeypatch, capsys, name):
+    """Steps 4 and 5 are saved; what is lost is done again, to the same bits."""
+    out = tmp_path / "run"
+    go("skeleton", tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        signal_at(patched, 5, signal.SIGTERM)
+        go("skeleton", out, save_every=1, keep_states=3)
+    newest, *others = state_files(out)
+    assert [path.stem for path in (newest, *others)] == [
+        "000001-00000002",
+        "000001-00000001",
+        "000001-00000000",
+    ]
+    content = bytearray(newest.read_bytes())
+    content[-9] ^= 4
+    newest.write_bytes(content)
+    if name == "both":
+        others[0].write_bytes(others[0].read_bytes()[:1000])
+    capsys.readouterr()
+    go("skeleton", out, resume=True)
+    told = capsys.readouterr().err
+    assert f"{newest.name} is set aside: damaged: the checksum differs" in told
+    good, lost = (others[1], 2) if name == "both" else (others[0], 1)
+    assert f"going on from {good.name}: {lost} steps are lost" in told
+    assert newest.with_name(f"{newest.name}.broken").exists()
+    assert (out / "weights.safetensors").read_bytes() == (
+        tmp_path / "whole" / "weights.safetensors"
+    ).read_bytes()
 
 
 def test_a_finished_run_is_not_done_again(go, tmp_path):
@@ -294,11 +345,12 @@ def test_a_damaged_state_is_refused(go, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         signal_at(patched, 2, signal.SIGINT)
         go("skeleton", out)
-    state = out / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:-7])
-    with pytest.raises(CheckpointError, match=r"state.safetensors: damaged, cut short") as caught:
+    for state in state_files(out):
+        state.write_bytes(state.read_bytes()[:-7])
+    told = r"states: none of the 2 states .*000000-00000002.safetensors: damaged, cut short.*000000"
+    with pytest.raises(CheckpointError, match=told) as caught:
         go("skeleton", out, resume=True)
-    assert caught.value.code == "CKPT-003"
+    assert caught.value.code == "CKPT-020"
 
 
 def test_resuming_an_empty_folder_begins(go, tmp_path):
@@ -353,8 +405,8 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(go, tmp_path):
     with pytest.raises(NumericFault, match=r"NUM-001|the loss is|not finite"):
         go("skeleton", out, lr=1e30, epochs=4, warmup_epochs=0)
     assert not (out / "weights.safetensors").exists()
-    if (out / "state.safetensors").exists():
-        kept = read_tensors(out / "state.safetensors")
+    for path in state_files(out):
+        kept = read_tensors(path)
         assert all(np.isfinite(value.numpy()).all() for value in kept.values())
 
 
@@ -392,3 +444,104 @@ def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch):
     with pytest.raises(EnvironmentFault, match=r"full with 3 clips a step.*batch_size=1") as e:
         go("skeleton", tmp_path / "run")
     assert e.value.code == "ENV-012"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_first_step_ends_the_command_and_loses_nothing(
+    tiny_folder, tiny_recipe, tmp_path, monkeypatch, capsys, number, code
+):
+    words = ["train", "skeleton", tiny_folder, "--recipe", tiny_recipe, "--protocol", "p"]
+    words += ["--out", tmp_path / "run", "--device", "cpu"]
+    real = run_module.Samples
+
+    def samples(*arguments):
+        os.kill(os.getpid(), number)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "Samples", samples)
+        assert _run([str(word) for word in words]) == code
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "terminated\n" if code == 143 else "interrupted\n")
+    assert not state_files(tmp_path / "run")
+    assert not list((tmp_path / "run").glob(".poselens-*"))
+    assert _run([*(str(word) for word in words), "--resume"]) == 0
+
+
+def test_the_command_saves_at_sigusr1_and_goes_on(command, tiny_folder, tiny_recipe, tmp_path):
+    """Signalled with its data processes, as a scheduler does."""
+    out = tmp_path / "run"
+    running = command(
+        *("train", "rgb", tiny_folder, "--recipe", tiny_recipe, "--protocol", "p", "--out", out),
+        *("--device", "cpu", "--set", "training.workers=1", "--set", "training.epochs=3"),
+    )
+    until = time.monotonic() + 60
+    while not read_rows(out / "log.jsonl"):
+        assert running.process.poll() is None, running.end()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(running.process.pid, signal.SIGUSR1)
+    code, told = running.end()
+    assert code == 0, told
+    assert "training goes on; the same command with --resume goes on from here" in told
+    assert json.loads((out / "run.json").read_text())["epochs"] == 3
+
+
+def test_clips_that_can_be_read_again_are_no_silent_change_of_the_order(
+    go, spoiled, tmp_path, tiny_folder, monkeypatch
+):
+    root, out = spoiled("c03"), tmp_path / "run"
+    options = {"root": root, "cache": "disk", "max_bad": 0.5}
+    with monkeypatch.context() as patched:
+        signal_at(patched, 2, signal.SIGTERM)
+        assert go("rgb", out, **options).exit_code == 143
+    broken = (root / "videos" / "c03.mp4").read_bytes()
+    shutil.copyfile(tiny_folder / "videos" / "c03.mp4", root / "videos" / "c03.mp4")
+    with pytest.raises(CheckpointError, match="1 clips can be read now and could not .*c03") as e:
+        go("rgb", out, resume=True, **options)
+    assert e.value.code == "CKPT-022"
+    (root / "videos" / "c03.mp4").write_bytes(broken)
+    assert go("rgb", out, resume=True, **options).exit_code == 0
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_disk_that_fills_up_ends_the_run_and_leaves_what_was_saved(
+    go, tmp_path, monkeypatch, branch
+):
+    go(branch, tmp_path / "whole")
+    out, real, states = tmp_path / "run", os.replace, []
+
+    def full(source, target):
+        if Path(target).parent.name == "states":
+            states.append(target)
+            if len(states) == 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(EnvironmentFault, match=r"states.*the disk is full.*intact") as caught:
+            go(branch, out, save_every=1)
+    assert (caught.value.code, caught.value.exit_code) == ("ENV-002", 5)
+    assert [path.stem[-1] for path in state_files(out)] == ["2", "1"]
+    assert not list(out.rglob(".poselens-*"))
+    go(branch, out, resume=True)
+    assert (out / "weights.safetensors").read_bytes() == (
+        tmp_path / "whole" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_whose_log_is_gone_trains_on(go, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+
+    class Vanishing(run_module.Samples):
+        def train_batches(self, progress, device):
+            for name in ("log.jsonl", "log.csv"):
+                (out / name).unlink()
+                (out / name).mkdir()
+            return super().train_batches(progress, device)
+
+    monkeypatch.setattr(run_module, "Samples", Vanishing)
+    finished = go("skeleton", out, epochs=1)
+    assert (finished.exit_code, finished.facts["complete"]) == (0, True)
+    assert capsys.readouterr().err.count("rows of the log are lost") == 1

@@ -17,6 +17,7 @@ from poselens.training import run as run_module
 from poselens.training.config import ContrastSettings
 from poselens.training.journal import read_rows
 from poselens.training.run import train
+from poselens.training.states import state_files
 
 CONTRAST = {"positives": 2, "negatives": 4, "cap": 2, "dimensions": 8, "temperature": 0.2}
 
@@ -92,7 +93,7 @@ def test_a_contrast_stopped_in_mid_epoch_ends_as_the_undisturbed_one(
     with monkeypatch.context() as patched:
         stop_at(patched, step)
         assert go(out, contrast=contrast).exit_code == 143
-    state, facts = read_tensors_and_facts(out / "state.safetensors")
+    state, facts = read_tensors_and_facts(state_files(out)[0])
     assert (facts["progress"]["epoch"], facts["progress"]["step"]) == divmod(step, 3)
     assert state["beside.step"] == step
     assert (state["beside.bank.clips"] >= 0).any()
@@ -101,7 +102,7 @@ def test_a_contrast_stopped_in_mid_epoch_ends_as_the_undisturbed_one(
     assert go(out, contrast=contrast, resume=True).exit_code == 0
     for name in ("weights.safetensors", "scores_val.npz"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    one, other = (read_tensors(tmp_path / run / "state.safetensors") for run in ("whole", "run"))
+    one, other = (read_tensors(state_files(tmp_path / run)[0]) for run in ("whole", "run"))
     assert one.keys() == other.keys()
     assert all(torch.equal(values, other[key]) for key, values in one.items())
     whole, resumed = (read_contrasted(tmp_path / name) for name in ("whole", "run"))
@@ -126,9 +127,7 @@ def test_a_contrast_of_other_settings_is_refused(go, tmp_path, monkeypatch):
 def test_averaged_weights_are_what_a_run_keeps(go, tmp_path, monkeypatch):
     for name, ema in (("plain", 0.0), ("whole", 0.7)):
         go(tmp_path / name, ema=ema, contrast={})
-    plain, whole = (
-        read_tensors(tmp_path / name / "state.safetensors") for name in ("plain", "whole")
-    )
+    plain, whole = (read_tensors(state_files(tmp_path / name)[0]) for name in ("plain", "whole"))
     kept = read_tensors(tmp_path / "whole" / "weights.safetensors")
     for name, values in kept.items():
         assert torch.equal(values, whole[f"average.module.{name}"]), name
@@ -150,7 +149,7 @@ def test_last_and_best_are_both_averages(go, tmp_path, monkeypatch):
         run_module.fit.__globals__, "_judge", lambda *facts: (real(*facts), next(given))[1]
     )
     go(tmp_path / "run", ema=0.7, select="best")
-    state = read_tensors(tmp_path / "run" / "state.safetensors")
+    state = read_tensors(state_files(tmp_path / "run")[0])
     best, last = (
         read_tensors(tmp_path / "run" / f"{name}.safetensors") for name in ("weights", "last")
     )

@@ -11,7 +11,7 @@ from poselens.training.state import (
     load_state,
     require_finite,
     save_state,
-    saved_fingerprint,
+    saved_facts,
 )
 
 
@@ -69,7 +69,7 @@ def test_a_restored_run_goes_on_as_the_undisturbed_one(tmp_path, momentum):
     other = network(seed=8)
     restored = optimiser(other, momentum)
     torch.manual_seed(0)
-    position, kept = load(tmp_path / "s", other, restored)
+    position, kept, _ = load(tmp_path / "s", other, restored)
     assert position == progress
     assert equal(kept, best)
     assert torch.equal(torch.rand(3), drawn)
@@ -82,7 +82,7 @@ def test_before_the_first_step_there_are_no_momenta(tmp_path):
     save(tmp_path / "s", model, optimiser(model))
     other = network(seed=8)
     restored = optimiser(other)
-    position, best = load(tmp_path / "s", other, restored)
+    position, best, _ = load(tmp_path / "s", other, restored)
     assert (position, best) == (Progress(), {})
     assert not restored.state
     assert equal(model.state_dict(), other.state_dict())
@@ -109,18 +109,18 @@ def test_the_state_of_another_recipe_is_refused(tmp_path):
     ) as e:
         load(tmp_path / "s", network(), optimiser(network()), fingerprint="other")
     assert e.value.code == "CKPT-011"
-    assert saved_fingerprint(tmp_path / "s") == "f"
+    assert saved_facts(tmp_path / "s")["fingerprint"] == "f"
 
 
 def test_another_format_is_refused(tmp_path):
     write_tensors(tmp_path / "s", {"a": torch.ones(1)}, facts={"format": 99})
-    for call in (saved_fingerprint, lambda path: load(path, network(), optimiser(network()))):
-        with pytest.raises(CheckpointError, match="state format 99, this is 1") as caught:
+    for call in (saved_facts, lambda path: load(path, network(), optimiser(network()))):
+        with pytest.raises(CheckpointError, match="state format 99, this is 2") as caught:
             call(tmp_path / "s")
         assert caught.value.code == "CKPT-010"
     write_tensors(tmp_path / "weights", {"a": torch.ones(1)})
-    with pytest.raises(CheckpointError, match="state format None, this is 1"):
-        saved_fingerprint(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="state format None, this is 2"):
+        saved_facts(tmp_path / "weights")
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.99])

@@ -22,6 +22,7 @@ from poselens.cli.doctor import doctor
 from poselens.cli.evaluate import evaluate
 from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
+from poselens.cli.pose import pose
 from poselens.cli.predict import predict
 from poselens.cli.report import report
 from poselens.cli.run import run
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
+app.command("pose")(pose)
 app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
@@ -95,6 +97,11 @@ def _report_faults(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
         return 130
+    except SystemExit as leave:
+        if leave.code != 143:
+            raise
+        typer.echo("terminated", err=True)
+        return 143
     except BrokenPipeError:
         raise
     except Exception as fault:

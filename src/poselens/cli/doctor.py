@@ -18,6 +18,7 @@ def doctor(as_json: Json = False) -> int:
         _checked("python", _python),
         _checked("packages", _packages),
         _checked("gpu", _gpu),
+        _checked("many gpus", _ranks),
         _checked("video", _video),
         _checked("pose", _pose),
         _checked("weights", _weights),
@@ -69,6 +70,20 @@ def _gpu() -> tuple[bool, bool, str]:
         "Triton for skeletons" if util.find_spec("triton") else "no Triton: skeletons are slow"
     )
     return True, False, f"{torch.cuda.get_device_name()}; {kernels}"
+
+
+def _ranks() -> tuple[bool, bool, str]:
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        return False, False, "this torch has no torch.distributed: one process trains"
+    count = torch.cuda.device_count()
+    if count > 1 and dist.is_nccl_available():
+        return True, False, f"torchrun --nproc-per-node {count}: {count} GPUs through NCCL"
+    if count > 1:
+        return False, False, f"{count} GPUs, but this torch has no NCCL: one process trains"
+    return dist.is_gloo_available(), False, "gloo for processes on CPUs; no second GPU here"
 
 
 def _video() -> tuple[bool, bool, str]:

@@ -1,7 +1,11 @@
 """How commands speak: JSON or a table on stdout, everything else on stderr."""
 
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -24,9 +28,28 @@ def tell(message: str) -> None:
 
 def tell_error(fault: PoselensError, *, as_json: bool) -> None:
     """Say what went wrong in one line, and as JSON where that was asked for."""
-    typer.echo(f"error[{fault.code}]: {fault}", err=True)
+    typer.echo(f"{_speaker()}error[{fault.code}]: {fault}", err=True)
+    # what a rank says of another that is gone must not come before that one's own error
+    _tell_torchrun(f"error[{fault.code}]: {fault}", later=2 if fault.code == "DIST-003" else 0)
     if as_json:
         give_json({"error": fault.as_dict()})
+
+
+def _speaker() -> str:
+    """Name the rank where several processes speak at once."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    return "" if size == "1" else f"rank {os.environ.get('RANK')} of {size}: "
+
+
+def _tell_torchrun(message: str, *, later: int) -> None:
+    """Leave the error where ``torchrun`` looks for it, and dates them in whole seconds."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not path:
+        return
+    told = {"message": message, "extraInfo": {"timestamp": str(int(time.time()) + later)}}
+    # the error is on stderr already; a summary that cannot be written is no second one
+    with suppress(OSError):
+        Path(path).write_text(json.dumps({"message": told}), encoding="utf-8")
 
 
 def give_json(facts: Mapping[str, Any]) -> None:

@@ -91,8 +91,11 @@ def _train(
     as_json: bool,
 ) -> int:
     from poselens.recipes import load
+    from poselens.training.ranks import require_alone
     from poselens.training.run import Request
 
+    if sweep:
+        require_alone("--sweep")
     root, recipe, protocol, out, device, resume, allow_leakage = asked
     chosen = load(recipe)
     section = chosen.rgb if branch == "rgb" else chosen.skeleton
@@ -121,6 +124,8 @@ def _once(
     section, out = override(section, settings), request.out
     folder = open_folder(request.root)
     finished = train(folder, section, request)
+    if not finished.leads:
+        return finished.exit_code
     if finished.exit_code:
         if as_json:
             give_json({"run": str(out), "complete": False})

@@ -1,22 +1,66 @@
 """Batches: which clips in which order, read by processes of their own, moved to a device."""
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from poselens.clips.assemble import Item, Key, RgbClips, Sample, SkippedClip
 from poselens.clips.look import make_clips, normalised
 from poselens.clips.stream import RgbInput
 from poselens.errors import EnvironmentFault, PoselensError
+
+Share = tuple[int, int]
+"""Which part of every batch is wanted, counted from 0, and of how many parts."""
+
+
+def share_of(count: int, share: Share) -> slice:
+    """Return the places of a part of ``count``; all parts together are everything, in order.
+
+    No two parts differ by more than one, and a part may be empty.
+    """
+    part, parts = share
+    return slice(count * part // parts, count * (part + 1) // parts)
+
+
+class _Watched(Dataset[Item]):
+    """Notes for the parent which clip each data process is at.
+
+    Args:
+        clips: What makes samples.
+        workers: Data processes.
+    """
+
+    def __init__(self, clips: RgbClips, workers: int) -> None:
+        self._clips = clips
+        # for each process, its number and the clip; shared memory outlives a killed process
+        self._at = RawArray("q", [-1] * (2 * workers))
+
+    def __getitem__(self, key: Key) -> Item:
+        worker = get_worker_info()
+        if worker is None:
+            return self._clips[key]
+        place = 2 * worker.id
+        self._at[place : place + 2] = [os.getpid(), key[2]]
+        item = self._clips[key]
+        self._at[place + 1] = -1
+        return item
+
+    def left(self, told: str) -> list[str]:
+        """Return the clips that the processes named in a text of torch were at."""
+        dead = {int(number) for number in re.findall(r"[0-9]+", told)}
+        pairs = zip(self._at[::2], self._at[1::2], strict=True)
+        return [self._clips.identity(clip) for pid, clip in pairs if pid in dead and clip >= 0]
 
 
 class EpochBatches:
@@ -28,6 +72,8 @@ class EpochBatches:
         seed: Seed of the order.
         repeats: How often each clip occurs in an epoch.
         shuffle: Off for evaluation.
+        share: The part of every batch that is yielded. The number of batches does not depend on
+            it: a part may be empty.
     """
 
     def __init__(
@@ -38,12 +84,14 @@ class EpochBatches:
         seed: int = 0,
         repeats: int = 1,
         shuffle: bool = True,
+        share: Share = (0, 1),
     ) -> None:
         self._clips = np.asarray(clips, dtype=np.int64)
         self._repeats = repeats
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
+        self._share = share
         self.epoch = 0
         self.first_step = 0
 
@@ -65,8 +113,8 @@ class EpochBatches:
         repeat, clip = self.order()
         for step in range(self.first_step, len(self)):
             chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-            pairs = zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True)
-            yield [(epoch, *pair) for pair in pairs]
+            pairs = list(zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True))
+            yield [(epoch, *pair) for pair in pairs[share_of(len(pairs), self._share)]]
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:
@@ -93,7 +141,7 @@ def make_loader(clips: RgbClips, batches: EpochBatches, *, workers: int) -> Data
     It draws nothing from torch's own generator, which a resumed run has to find as it was left.
     """
     return DataLoader(
-        clips,
+        _Watched(clips, workers),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
@@ -108,6 +156,7 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
     # Ctrl-C and schedulers signal the whole group; a worker that died of it would take the run
     # down before its state is saved. The parent's own SIGTERM is torch's last means to end it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
@@ -123,16 +172,34 @@ def loaded(loader: DataLoader[Item]) -> Iterator[dict[str, Any]]:
 
     Raises:
         PoselensError: What a worker met and no other clip would mend: a wrong setting, no memory.
+        EnvironmentFault: ``ENV-011`` a data process was killed, with the clips it was at.
     """
-    for batch in loader:
-        fault: PoselensError | None = batch.pop("fault")
-        if fault is not None:
-            try:
-                raise fault
-            finally:
-                # its traceback holds this frame: the circle would keep the workers alive
-                del fault
-        yield batch
+    try:
+        for batch in loader:
+            fault: PoselensError | None = batch.pop("fault")
+            if fault is not None:
+                try:
+                    raise fault
+                finally:
+                    # its traceback holds this frame: the circle would keep the workers alive
+                    del fault
+            yield batch
+    except RuntimeError as killed:
+        if "DataLoader worker" not in str(killed):
+            raise
+        dataset = loader.dataset
+        clips = dataset.left(str(killed)) if isinstance(dataset, _Watched) else []
+        raise _worker_killed(clips) from killed
+
+
+def _worker_killed(clips: Sequence[str]) -> EnvironmentFault:
+    return EnvironmentFault(
+        "ENV-011",
+        "a data process was killed, likely because memory or the space of /dev/shm ran out",
+        where=f"clip {', '.join(clips)}" if clips else None,
+        mend="use fewer of them (--set training.workers=1) or smaller batches, then go on with "
+        "--resume; look at the clip if it is the same again",
+    )
 
 
 @contextmanager
@@ -153,12 +220,7 @@ def memory_faults_named(batch_size: int) -> Iterator[None]:
     except RuntimeError as fault:
         if "DataLoader worker" not in str(fault):
             raise
-        raise EnvironmentFault(
-            "ENV-011",
-            "a data process was killed, likely because memory or the space of /dev/shm ran out",
-            mend="use fewer of them (--set training.workers=1) or smaller batches, then go on with "
-            "--resume",
-        ) from fault
+        raise _worker_killed([]) from fault
 
 
 def to_device(

@@ -30,12 +30,16 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda")
 
 
-def data_processes(device: torch.device) -> int:
+def data_processes(device: torch.device, *, ranks: int = 1) -> int:
     """Return how many processes prepare clips: as many as cores for a GPU, half for a CPU network.
 
     On a CPU the network's own threads need the cores; more processes than that slow both down.
+
+    Args:
+        device: Where the network is.
+        ranks: Processes of this machine that train, and share its cores.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = max(1, len(os.sched_getaffinity(0)) // ranks)
     return min(cores, 16) if device.type == "cuda" else max(1, cores // 2)
 
 

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from poselens.clips.assemble import mirrored_label
-from poselens.clips.batches import EpochBatches
+from poselens.clips.batches import EpochBatches, Share, share_of
 from poselens.clips.stream import SkeletonAugment, SkeletonInput
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, SkeletonError
@@ -220,6 +220,7 @@ class SkeletonBatches:
         batch_size: Clips per batch; the last batch of an epoch may be smaller.
         seed: Seed of order and variation.
         repeats: How often each clip occurs in an epoch.
+        share: The part of every batch that is yielded; one without clips has no inputs.
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class SkeletonBatches:
         batch_size: int,
         seed: int = 0,
         repeats: int = 1,
+        share: Share = (0, 1),
     ) -> None:
         folder = ready_clips.folder
         self._ready = ready_clips
@@ -239,6 +241,7 @@ class SkeletonBatches:
         self._augment = augment
         self._batch_size = batch_size
         self._seed = seed
+        self._share = share
         self._layout = get_layout(folder.info.skeletons[settings.space].layout)
         self._pairs = settings.pairs_of(self._layout)
         wanted = np.asarray(clips, dtype=np.int64)
@@ -271,25 +274,34 @@ class SkeletonBatches:
         draws = draws.to(device)
         places = torch.from_numpy(np.stack([labels, clips])).to(device)
         for step in range(self.first_step, len(self)):
-            chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-            joints = prepare_batch(
-                select(ready_clips, entries[chosen]),
-                layout=self._layout,
-                window=self._settings.window,
-                sample=self._settings.sample,
-                interval=self._settings.interval,
-                footing=self._settings.footing,
-                draws=self._with_noise(draws.at(chosen), epoch, step, len(clips[chosen])),
-            )
+            first = step * self._batch_size
+            whole = min(self._batch_size, len(clips) - first)
+            part = share_of(whole, self._share)
+            chosen = slice(first + part.start, first + part.stop)
+            # the noise of a step is drawn for its whole batch, whoever takes which part
+            varied = self._with_noise(draws.at(slice(first, first + whole)), epoch, step, whole)
             label, index = places[:, chosen]
             yield {
-                "inputs": (
-                    stream(joints, self._settings.stream, self._layout, custom=self._pairs),
-                ),
+                "inputs": self._inputs(entries[chosen], varied.at(part)),
                 "label": label,
                 "index": index,
                 "id": [str(name) for name in ready_clips.folder.ids[clips[chosen]]],
             }
+
+    def _inputs(self, entries: NDArray[np.int64], draws: Draws) -> tuple[Tensor, ...]:
+        """Return the network's input of some clips, nothing of none."""
+        if not len(entries):
+            return ()
+        joints = prepare_batch(
+            select(self._ready, entries),
+            layout=self._layout,
+            window=self._settings.window,
+            sample=self._settings.sample,
+            interval=self._settings.interval,
+            footing=self._settings.footing,
+            draws=draws,
+        )
+        return (stream(joints, self._settings.stream, self._layout, custom=self._pairs),)
 
     def _draws(self, epoch: int, may_mirror: NDArray[np.bool_]) -> Draws:
         """Draw what every sample of an epoch is varied by."""

@@ -1,5 +1,7 @@
 """Projected graphs of earlier steps, one row of slots per class. Paper, Section 3.3.1."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -58,12 +60,15 @@ class MemoryBank(nn.Module):
         features: Float[Tensor, "n d"],
         labels: Int[Tensor, " n"],
         clips: Int[Tensor, " n"],
+        *,
+        counts: Sequence[int] | None = None,
     ) -> None:
         """Store the features of a batch, those of all ranks on every rank.
 
-        Where a clip comes twice the last view is kept. Nothing waits for the device.
+        Where a clip comes twice the last view is kept. Nothing waits for the device, unless there
+        are several ranks that do not know each other's ``counts``.
         """
-        features, labels, clips = gathered(features.detach().float(), labels, clips)
+        features, labels, clips = gathered(features.detach().float(), labels, clips, counts)
         if len(features) == 0:
             return
         known = (labels >= 0) & (clips >= 0) & torch.isfinite(features).all(dim=1)

@@ -1,5 +1,6 @@
 """What a training was contrasted with, on disk: one small file per epoch."""
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from poselens.checkpoint import make_folder, write_bytes
 from poselens.contrast.tally import Contrasted
 from poselens.errors import CheckpointError
 
@@ -21,16 +23,21 @@ def write_contrasted(run: Path, epoch: int, contrasted: Contrasted) -> None:
         run: The run's folder.
         epoch: Counted from 1.
         contrasted: What the epoch's tally holds.
+
+    Raises:
+        EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
     folder = run / FOLDER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     arrays: dict[str, Any] = {
         "similarity": contrasted.similarity.astype(np.float32),
         "compared": contrasted.compared.astype(np.int32),
     }
     for name, counts in contrasted.taken.items():
         arrays[f"taken-{name}"] = counts.astype(np.int32)
-    np.savez_compressed(folder / f"{epoch:04}.npz", **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(folder / f"{epoch:04}.npz", content.getvalue())
 
 
 def read_contrasted(run: Path) -> dict[int, Contrasted]:

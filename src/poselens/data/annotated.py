@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from poselens.data.folds import joined
+from poselens.data.found_videos import look_at
 from poselens.data.importing import (
     ImportReport,
     Link,
@@ -132,26 +133,19 @@ def _rare_columns(clips: Sequence[AnnotatedClip]) -> list[RareColumn]:
 
 def _probed(clips: Sequence[AnnotatedClip], src: Path, report: ImportReport) -> list[AnnotatedClip]:
     """Leave out clips whose videos cannot be opened, and note the size of the others' pictures."""
-    # video reading loads FFmpeg; opening a finished data set does not need it
-    from poselens.data.video import probe
-
-    sizes: dict[Path, tuple[int, int] | PoselensError] = {}
+    seen = look_at([clip.origin for clip in clips if clip.origin is not None], count=False)
     kept: list[AnnotatedClip] = []
     for clip in clips:
         if clip.origin is None:
             kept.append(clip)
             continue
-        if clip.origin not in sizes:
-            try:
-                seen = probe(clip.origin)
-                sizes[clip.origin] = (seen.width, seen.height)
-            except PoselensError as fault:
-                sizes[clip.origin] = fault
-        size = sizes[clip.origin]
+        size = seen[clip.origin]
         if isinstance(size, PoselensError):
             report.skip(size.code, f"{src}:{clip.place}", f"{clip.origin}: {size.message}")
             continue
-        kept.append(replace(clip, record=replace(clip.record, width=size[0], height=size[1])))
+        kept.append(
+            replace(clip, record=replace(clip.record, width=size.width, height=size.height))
+        )
     return kept
 
 

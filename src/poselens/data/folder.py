@@ -51,6 +51,7 @@ class ClipFolder:
         self._stores = stores
         self._order: NDArray[np.int64] | None = None
         self._fingerprint: str | None = None
+        self._joints_digest: bytes | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return (open_folder, (self.root,))
@@ -211,10 +212,26 @@ class ClipFolder:
             digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
             with (self.root / CLIPS_FILE).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-            for space in sorted(self._stores):
-                digest.update(space.encode() + self._stores[space].digest())
+            digest.update(self._joints())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    def clips_fingerprint(self) -> str:
+        """Return a SHA-256 of which clips there are, and of their joints: the same for any split.
+
+        Ids, videos and times count; labels, people, and all that the fingerprint leaves out do not.
+        """
+        digest = hashlib.sha256("\n".join(self.ids.tolist()).encode())
+        digest.update("\n".join(self._table.texts["video"]).encode())
+        digest.update(self._table.times.astype("<f8").tobytes() + self._joints())
+        return digest.hexdigest()
+
+    def _joints(self) -> bytes:
+        if self._joints_digest is None:
+            self._joints_digest = b"".join(
+                space.encode() + self._stores[space].digest() for space in sorted(self._stores)
+            )
+        return self._joints_digest
 
 
 def open_folder(root: Path) -> ClipFolder:

@@ -116,8 +116,19 @@ def look_at(
         What each is like, or the error that says why it cannot be used.
     """
     work = _counted if count else _probed
-    unique = list(dict.fromkeys(paths))
-    return dict(in_children(work, unique, file_of=Path, workers=workers, limits=_LIMITS))
+    found: dict[Path, Seen | PoselensError] = {}
+    files: list[Path] = []
+    for path in dict.fromkeys(paths):
+        if os.path.isfile(path):
+            files.append(path)
+            continue
+        # nothing that is no file is opened, and no child is started for a list of missing ones
+        try:
+            found[path] = work(path)
+        except PoselensError as fault:
+            found[path] = fault
+    found.update(in_children(work, files, file_of=Path, workers=workers, limits=_LIMITS))
+    return found
 
 
 def _probed(path: Path) -> Seen:

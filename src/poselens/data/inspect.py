@@ -211,18 +211,25 @@ class _Spans:
 
 
 def _decode(path: Path, spans: _Spans) -> VideoFacts:
-    from poselens.data.video import Damage, choose_stream, decode_shown, open_video
     from poselens.data.video_convert import upright_size
+    from poselens.data.video_decode import (
+        MAX_PIXELS,
+        Tally,
+        choose_stream,
+        decode_frames,
+        open_video,
+    )
 
-    damage, times = Damage(), array("d")
+    tally, times = Tally(), array("d")
     sizes: set[tuple[int, int]] = set()
-    with open_video(path) as container:
-        stream = choose_stream(container, path)
+    with open_video(path, MAX_PIXELS) as container:
+        stream = choose_stream(container, path, 1, MAX_PIXELS)
         fps = float(stream.average_rate or 0)
         spans.start(fps)
         shrink = Shrinker(SIDE)
         count, rotation, size = 0, 0, (0, 0)
-        for count, frame in enumerate(decode_shown(container, stream, path, damage), start=1):
+        shown = decode_frames(container, stream, path, MAX_PIXELS, tally)
+        for count, frame in enumerate(shown, start=1):
             if frame.time is not None:
                 times.append(frame.time)
             if count == 1:
@@ -235,7 +242,7 @@ def _decode(path: Path, spans: _Spans) -> VideoFacts:
     return VideoFacts(
         decoded=count,
         promised=promised,
-        damaged=damage.count,
+        damaged=tally.damaged,
         fps=fps or measured,
         uneven=uneven,
         rotation=rotation,
@@ -357,14 +364,20 @@ def _line(path: Path | None, clip: ClipTask) -> NDArray[np.float32] | None:
 
 
 def _fine_pictures(path: Path, clip: ClipTask) -> Iterator[NDArray[np.uint8]]:
-    from poselens.data.video import Damage, choose_stream, decode_shown, open_video
+    from poselens.data.video_decode import (
+        MAX_PIXELS,
+        Tally,
+        choose_stream,
+        decode_frames,
+        open_video,
+    )
 
-    with open_video(path) as container:
-        stream = choose_stream(container, path)
+    with open_video(path, MAX_PIXELS) as container:
+        stream = choose_stream(container, path, 1, MAX_PIXELS)
         first, last = _span(clip, float(stream.average_rate or 0), 2**62)
         last = min(last, first + FRAMES_COMPARED)
         shrink = Shrinker(FINE_SIDE)
-        frames: Iterable[VideoFrame] = decode_shown(container, stream, path, Damage())
+        frames: Iterable[VideoFrame] = decode_frames(container, stream, path, MAX_PIXELS, Tally())
         for index, frame in enumerate(frames):
             if index >= last:
                 return

@@ -8,12 +8,16 @@ from typing import Any
 from poselens.data.arrays import Refuse
 from poselens.errors import PoselensError
 
+LIST_LIMIT = 4_000_000
+"""Most lists and objects of a file: an empty one is three bytes there and sixty in memory."""
+
 
 def read_json(path: Path, refuse: Refuse) -> Any:
     """Read a JSON file whose objects name every key once.
 
     Raises:
-        refuse: When it is not JSON, is nested too deeply, or repeats a key.
+        refuse: When it is not JSON, is nested too deeply, repeats a key, or has more than four
+            million lists and objects.
         OSError: When it is missing or not permitted.
     """
 
@@ -23,8 +27,12 @@ def read_json(path: Path, refuse: Refuse) -> Any:
             raise _at(refuse("a key is there twice"), f"key {twice[:80]!r}")
         return dict(pairs)
 
+    text = path.read_bytes()
+    lists = text.count(b"[") + text.count(b"{")
+    if lists > LIST_LIMIT:
+        raise refuse(f"{lists:,} lists and objects, the limit is {LIST_LIMIT:,}")
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=without_repeats)
+        return json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError as fault:
         place = f"line {fault.lineno} column {fault.colno}"
         raise _at(refuse("not valid JSON (JSONDecodeError)"), place) from fault

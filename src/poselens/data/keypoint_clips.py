@@ -289,8 +289,8 @@ def _read(
         )
     if slots:
         report.notes.append(
-            f"{slots} files list people without saying who is who: their rows are slots, in the "
-            "order of the file, and not people"
+            f"{slots} files list people without saying who is who: they were told apart by where "
+            "they are from frame to frame"
         )
     found = [clips[place] for place in sorted(clips)]
     _require_one_layout(found, src)

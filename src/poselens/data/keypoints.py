@@ -18,6 +18,7 @@ from poselens.data.keypoint_people import (
     over_limit,
 )
 from poselens.data.keypoint_table import head_of, listed
+from poselens.data.keypoint_tracks import people_of_slots
 from poselens.data.keypoints_coco import read_coco
 from poselens.data.keypoints_deeplabcut import HEADS, read_deeplabcut
 from poselens.data.keypoints_mediapipe import read_mediapipe
@@ -193,7 +194,8 @@ def skeletons_of(
 ) -> Mapping[Space, Skeleton]:
     """Return the skeletons of key points under a layout.
 
-    Joints that have the layout's names in another order are put into its order.
+    Joints that have the layout's names in another order are put into its order. People of a file
+    that does not say who is who are told apart by where they are from frame to frame.
 
     Args:
         keypoints: What a reader found.
@@ -220,7 +222,8 @@ def skeletons_of(
                 mend="leave the clip out, lower --min-score, or give its video alone",
             )  # fmt: skip
         found[space] = Skeleton(joints, target.name, space)
-    return found
+    several = any(len(skeleton.positions) > 1 for skeleton in found.values())
+    return people_of_slots(found) if several and not keypoints.tracked else found
 
 
 def _plain(name: str) -> str:

@@ -65,6 +65,7 @@ def summary(checked: Checked) -> dict[str, Any]:
         "format": FORMAT,
         "dataset": folder.info.name,
         "fingerprint": folder.fingerprint(),
+        "clips_fingerprint": folder.clips_fingerprint(),
         "quick": checked.quick,
         "verdict": checked.verdict(),
         "clips": len(folder),

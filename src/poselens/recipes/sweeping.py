@@ -1,6 +1,7 @@
 """Many trainings side by side: a run for every combination of settings, shared by processes."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -106,6 +107,8 @@ def _train_all(
             if stop.asked():
                 waiting.clear()
                 _ask_to_stop(workers.values())
+            if stop.asked_to_save():
+                _ask_to_save(workers.values())
             while waiting and len(workers) < jobs:
                 number = min(set(range(jobs)) - set(workers))
                 workers[number] = _started(Place(number, jobs, _log(sweep, number)))
@@ -132,10 +135,13 @@ def _started(place: Place) -> _Worker:
     life, far_life = context.Pipe()
     process = context.Process(target=work, args=(place, far_tasks, far_life))
     if threading.current_thread() is threading.main_thread():
-        # a Ctrl-C while it imports would end it with a traceback; it inherits being deaf to that
-        hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # a Ctrl-C while it imports would end it with a traceback, and SIGUSR1 without one; it
+        # inherits being deaf to both
+        deaf = (signal.SIGINT, signal.SIGUSR1)
+        hearing = [signal.signal(number, signal.SIG_IGN) for number in deaf]
         process.start()
-        signal.signal(signal.SIGINT, hearing)
+        for number, handler in zip(deaf, hearing, strict=True):
+            signal.signal(number, handler)
     else:
         process.start()
     far_tasks.close()
@@ -232,6 +238,13 @@ def _at(worker: _Worker | None, sweep: Sweep) -> str:
 def _ask_to_stop(workers: Iterable[_Worker]) -> None:
     for worker in workers:
         worker.life.close()
+
+
+def _ask_to_save(workers: Iterable[_Worker]) -> None:
+    for worker in workers:
+        if worker.process.pid is not None:
+            # one that has ended is not yet waited for, so that its number is still its own
+            os.kill(worker.process.pid, signal.SIGUSR1)
 
 
 def _let_go(worker: _Worker) -> None:

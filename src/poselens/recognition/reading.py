@@ -10,7 +10,7 @@ from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
 from poselens.data.folder import open_folder
 from poselens.data.keypoints import tool_of
 from poselens.data.skeleton_file import read_skeleton
-from poselens.data.video import iterate_frames, probe
+from poselens.data.video import count_frames, iterate_frames, probe
 from poselens.errors import AnnotationError, SkeletonError, UsageError
 from poselens.pose.declared import find_layout
 from poselens.pose.estimators import PoseEstimator, estimate_clip
@@ -92,6 +92,8 @@ def read_clip(
     joints: Mapping[Space, Skeleton] = given or {}
     pose: Origin = "none" if given is None else "given"
     if given is None and video is not None and estimator is not None:
+        # too many frames are refused before somebody is looked for in each of them
+        count_frames(video)
         joints, pose = {"pixels": estimate_clip(estimator, iterate_frames(video))}, "estimated"
     settings = next((s.input for s in streams if isinstance(s, RgbStream)), None)
     if video is None:
@@ -113,11 +115,9 @@ def _findings(
 ) -> Sequence[str]:
     """Say what a reader of the result has to know about the clip."""
     notes = []
-    promised, rounding = source.promised, 0
-    if promised is None:
-        promised, rounding = _promised_by_time(source), 2
-    if promised is not None and promised - source.frames > max(rounding, _MISSING * promised):
-        notes.append(f"the file holds {source.frames} of {promised} promised frames")
+    missing = source.promised - source.frames
+    if missing > _MISSING * source.promised:
+        notes.append(f"the file holds {source.frames} of {source.promised} promised frames")
     if looked and source.region.reason != "skeleton":
         notes.append(f"the whole frame was looked at ({source.region.reason})")
     if source.frames < SHORT_CLIP:
@@ -132,14 +132,6 @@ def _findings(
 
 def _layout(streams: Sequence[RgbStream | SkeletonStream]) -> str | None:
     return next((s.layout for s in streams if isinstance(s, SkeletonStream)), None)
-
-
-def _promised_by_time(source: VideoSource) -> int | None:
-    """Return the frames a container without a count promises by its duration, if it does."""
-    facts = probe(source.path)
-    if source.first_frame or facts.frames or not facts.duration_s or not facts.fps:
-        return None
-    return round(facts.duration_s * facts.fps)
 
 
 _Span = tuple[float | None, float | None]

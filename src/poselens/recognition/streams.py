@@ -61,7 +61,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
             "CKPT-001", "no such folder", file=folder, mend="give a folder made by train or fuse"
         )
     if not (folder / "run.json").is_file():
-        state = (folder / "state.safetensors").is_file()
+        state = (folder / "states").is_dir() or (folder / "state.safetensors").is_file()
         raise CheckpointError(
             "CKPT-014",
             "the run is not finished" if state else "not a run or bundle: run.json is missing",

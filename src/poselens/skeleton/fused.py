@@ -33,6 +33,14 @@ def _fits(feature: Float[Tensor, "... v t"]) -> bool:
     return feature.shape[-2] <= TILE and feature.shape[-1] <= _LONGEST
 
 
+def takes_mask(feature: Tensor, norm: nn.Module) -> bool:
+    """Return whether a normalisation leaves people out by a mask, rather than want them taken out.
+
+    The kernels do, and so does any that is not torch's own.
+    """
+    return is_quick(feature) or type(norm) is not nn.BatchNorm2d
+
+
 def fork(
     feature: Float[Tensor, "p c v t"],
 ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "p v c"]]:
@@ -136,12 +144,13 @@ def normalise(
         rectified: How many of the first channels are rectified; None for all.
         counted: 1 for people whose statistics count, 0 for those who are absent; None for all.
     """
-    if is_quick(feature):
+    if is_quick(feature) and type(norm) is nn.BatchNorm2d:
         from poselens.skeleton import quick
 
         return quick.normalise(feature, norm, add=add, rectified=rectified, counted=counted)
     normal = norm.num_features
-    out: Tensor = norm(feature[:, :normal])
+    mask = () if counted is None else (counted,)
+    out: Tensor = norm(feature[:, :normal], *mask)
     if normal < feature.shape[1]:
         out = torch.cat([out, feature[:, normal:]], dim=1)
     if add is not None:

@@ -113,7 +113,9 @@ class CtrGcn(nn.Module):
         # an absent person is a constant that would bend the statistics of every normalisation;
         # with fixed statistics the mask of the mean is enough
         if self.training and present.shape[1] > 1:
-            if fused.is_quick(feature):
+            first = self.blocks[0]
+            assert isinstance(first, Block)
+            if fused.takes_mask(feature, first.space.norm):
                 # shapes stay the same whoever is there: the step can be replayed as a graph
                 counted = present.flatten().float()
             elif bool(present.any()):

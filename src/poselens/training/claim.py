@@ -39,8 +39,9 @@ def claimed(out: Path, *, resume: bool) -> Iterator[None]:
         raise disk_fault(fault, out) from fault
     try:
         _lock(descriptor, out)
-        for remainder in out.glob(f"{TEMPORARY_PREFIX}*"):
-            remainder.unlink()
+        for pattern in (f"{TEMPORARY_PREFIX}*", f"*/{TEMPORARY_PREFIX}*"):
+            for remainder in out.glob(pattern):
+                remainder.unlink()
         yield
     finally:
         os.close(descriptor)

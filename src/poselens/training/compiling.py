@@ -1,4 +1,4 @@
-"""A network compiled for the step that is taken most often."""
+"""A network compiled for the step that is taken most often; and where that, or recording, pays."""
 
 import shutil
 from importlib.util import find_spec
@@ -79,3 +79,11 @@ def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, ste
         and steps >= STEPS_THAT_PAY
         and missing_for_compiling(device) is None
     )
+
+
+def replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
+    """Return whether to record steps; of itself where the host is the slower side."""
+    wanted = section.training.replay
+    if wanted == "auto":
+        return device.type == "cuda" and isinstance(section, SkeletonSection)
+    return wanted == "on" and device.type == "cuda"

@@ -27,6 +27,7 @@ from poselens.clips.stream import (
     SkeletonInput,
     SkeletonNetworkSettings,
 )
+from poselens.data.plain_yaml import plain_yaml, read_plain_yaml
 from poselens.errors import UsageError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -82,6 +83,10 @@ class Training(BaseModel):
     """Which epoch's weights are kept: the last, or the best on validation."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
+    sync_batchnorm: bool = False
+    """Whether normalisations look at the clips of all ranks together, rather than each rank's."""
+    share_gpu: bool = False
+    """Whether ranks of one machine may share a GPU, for a trial where there are too few."""
     workers: int | None = Field(None, ge=0)
     """Data processes; null chooses from the number of cores."""
     cache: Literal["none", "disk", "packed"] = "none"
@@ -89,6 +94,14 @@ class Training(BaseModel):
     small data sets; ``packed`` keeps JPEG pictures, a twelfth of the size."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
+    max_nan: int = Field(3, ge=1)
+    """Steps refused in a row, because their numbers are not finite, before the run stops."""
+    keep_states: int = Field(2, ge=1)
+    """States kept, the newest ones: what a damaged one falls back to."""
+    save_every: int | None = Field(None, ge=1)
+    """Steps between saves within an epoch; null for none."""
+    save_minutes: float | None = Field(10.0, gt=0)
+    """Minutes between saves within an epoch; null for none."""
 
     @field_validator("amp", "replay", "compile", mode="before")
     @classmethod
@@ -230,7 +243,7 @@ def load_recipe(path: Path) -> Recipe:
         UsageError: ``CFG-015`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
@@ -264,32 +277,15 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
 
 def to_yaml(content: Mapping[str, Any]) -> bytes:
     """Return ``content`` as YAML in the order of its keys."""
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
+    return plain_yaml(dict(content)).encode()
 
 
-def differences(kept: Path, wanted: Mapping[str, Any]) -> str:
-    """Name the settings in which a run's ``config.yaml`` and ``wanted`` differ, five at most.
-
-    Nothing is named where the file cannot be read: it only explains.
-    """
-    try:
-        before = _flat(yaml.safe_load(kept.read_text(encoding="utf-8")), "")
-    except (OSError, ValueError, yaml.YAMLError):
-        return ""
-    after = _flat(wanted, "")
-    told = [
-        f"{key} {before.get(key)!r} -> {after.get(key)!r}"
-        for key in {**before, **after}
-        if before.get(key) != after.get(key)
-    ]
-    return ", ".join(told[:5]) + (", ..." if len(told) > 5 else "")
-
-
-def _flat(content: Any, head: str) -> dict[str, Any]:
+def flat(content: Any, head: str = "") -> dict[str, Any]:
+    """Return settings by their whole names, such as ``training.lr``."""
     if not isinstance(content, Mapping):
         return {head: content}
     return {
         name: value
         for key, below in content.items()
-        for name, value in _flat(below, f"{head}.{key}" if head else str(key)).items()
+        for name, value in flat(below, f"{head}.{key}" if head else str(key)).items()
     }

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from poselens.contrast.class_similarity import class_similarity, comparable_slots
 from poselens.contrast.losses import info_nce, mean_over_anchors
@@ -25,7 +24,7 @@ from poselens.contrast.positives import least_similar
 from poselens.contrast.tally import Tally
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import ContrastSettings
-from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.objectives import Batch, Losses, Objective, mean_cross_entropy
 
 SamplerName = Literal["hard", "random", "class-aware"]
 
@@ -90,6 +89,7 @@ class Contrast(nn.Module):
         graph: Float[Tensor, "n 3 v v"],
         labels: Int[Tensor, " n"],
         clips: Int[Tensor, " n"],
+        counts: Sequence[int] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss against the bank as it was before this batch.
 
@@ -97,13 +97,14 @@ class Contrast(nn.Module):
             graph: The last block's topologies.
             labels: Classes of the views, after mirroring.
             clips: Positions in the data set.
+            counts: Clips of each rank, where there are several.
         """
         with torch.autocast(graph.device.type, enabled=False):
             feature = self.projection(graph)
             # a copy: the backward pass needs the bank as it was, and comes after the writing
             known = self.bank.features.flatten(0, 1).clone()
             loss = self._compare(feature @ known.T, labels, clips)
-        self.bank.write(feature, labels, clips)
+        self.bank.write(feature, labels, clips, counts=counts)
         self.step += 1
         return loss
 
@@ -201,8 +202,9 @@ def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) ->
         logits, graph = network.forward_with_graph(*batch["inputs"])
         labels = batch["label"]
         clips = batch["index"].to(labels.device, non_blocking=True)
-        ce = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        pushed = contrast(graph, labels, clips)
+        logits, graph = logits[: len(labels)], graph[: len(labels)]
+        ce = mean_cross_entropy(logits, batch, label_smoothing=label_smoothing)
+        pushed = contrast(graph, labels, clips, batch.get("counts"))
         return Losses(ce + weight * pushed, {"ce": ce, "contrast": pushed}, logits)
 
     return objective

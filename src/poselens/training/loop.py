@@ -1,26 +1,29 @@
 """The one training loop of both branches: straight, resumable, stopped between two steps."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from poselens.errors import EnvironmentFault
 from poselens.evaluation.metrics import evaluate
 from poselens.training.compiling import CompiledNetwork
 from poselens.training.journal import Journal, Teller
-from poselens.training.objectives import Batch, Objective
+from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.optim import set_learning_rate
-from poselens.training.signals import StopRequest
-from poselens.training.state import Progress, load_state, save_state
+from poselens.training.ranks import ALONE, Ranks
+from poselens.training.refused import Refusals, RefusedStep
+from poselens.training.signals import StopRequest, requeue_hint
+from poselens.training.state import Progress
+from poselens.training.states import Saving, States
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.types import Scores
 
-STATE_FILE = "state.safetensors"
 SUMS = ("clips", "loss", "correct", "seconds", "waited")
 """What is summed over an epoch; the parts of a loss that has several are summed beside them."""
 
@@ -41,7 +44,11 @@ class Plan:
         clip_norm: Largest gradient norm, or None.
         ema: Decay of the moving average of weights that is judged and kept; 0 for none.
         select: Keep the weights of the last epoch, or of the best one on validation.
-        fingerprint: Digest of recipe and data; a state of another one is refused.
+        fingerprint: Digest of the data; a state of other data is refused.
+        settings: Of the run, saved with every state.
+        saving: When to save within an epoch, and how much to keep.
+        max_nan: Refused steps in a row that end the run.
+        notes: What to tell at the start.
     """
 
     folder: Path
@@ -56,6 +63,10 @@ class Plan:
     ema: float
     select: Literal["last", "best"]
     fingerprint: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    saving: Saving = field(default_factory=Saving)
+    max_nan: int = 3
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +97,13 @@ def fit(
     plan: Plan,
     resume: bool,
     beside: nn.Module | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train ``network`` in place, save after every epoch, and stop cleanly on a signal.
 
-    An epoch is done with its validation. One that a signal stops during validation is saved as
-    trained, and a resumed run validates it anew.
+    The first state is saved before the first step, so that a disk that cannot take it is found
+    then. An epoch is done with its validation. One that a signal stops during validation is saved
+    as trained, and a resumed run validates it anew.
 
     Args:
         network: On its device already.
@@ -100,55 +113,70 @@ def fit(
         validate: Scores the validation slice with a network, as far as it comes before its last
             argument says to stop; None where there is none. May note skipped clips at the
             position.
-        observe: Called with the number of epochs done, before the state is saved.
+        observe: Called with the number of epochs done, before the state is saved. A record that
+            it cannot write does not end the run.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
+        ranks: Those that train together; rank 0 writes.
     """
-    state_file = plan.folder / STATE_FILE
-    progress, best = Progress(), dict[str, Tensor]()
+    progress, best, notes = Progress(), dict[str, Tensor](), list(plan.notes)
     average = moving_average(network, plan.ema) if plan.ema else None
     judged = network if average is None else average.module
     modules = {"network": network}
     modules |= {} if average is None else {"average": average}
     modules |= {} if beside is None else {"beside": beside}
-    if resume and state_file.exists():
-        progress, best = load_state(
-            state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
-        )
-    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
-    step = EagerStep(stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
-    take = ReplayedStep(step) if plan.replay else step
-    journal = Journal(plan.folder, epochs_done=progress.epoch)
-
-    def save() -> None:
-        save_state(
-            state_file,
-            modules=modules,
-            optimizer=optimizer,
-            progress=progress,
-            best=best,
-            fingerprint=plan.fingerprint,
-        )
-
+    states = States(
+        plan.folder,
+        modules=modules,
+        optimizer=optimizer,
+        fingerprint=plan.fingerprint,
+        settings=plan.settings,
+        saving=plan.saving,
+    )
+    with ranks.in_turn("states"):
+        if ranks.leads:
+            states.require_space()
+        # rank 0 sets aside what is damaged, and the others find what is left
+        restored = states.restore(steps=plan.steps) if resume else None
+    if restored is not None:
+        progress, best, told = restored
+        notes += told
+    ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
+    for module in modules.values():
+        ranks.follow(module)
+    take = _steps(network, objective, optimizer, plan, beside, ranks)
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
         done=progress.epoch * plan.steps + progress.step,
+        shows=ranks.leads,
     )
-    with StopRequest() as stop, teller.shown():
+    journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
+    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
+    stop = StopRequest(ranks)
+    watch = _Watch(stop, teller, refusals, states, progress, best, ranks)
+    with stop, teller.shown():
+        for note in notes:
+            teller.note(note)
+        if restored is None:
+            watch.save()
         while progress.epoch < plan.epochs:
-            _epoch(take, network, average, optimizer, batches, progress, plan, teller, stop)
+            try:
+                _epoch(take, network, average, optimizer, batches, plan, watch)
+            except RefusedStep:
+                watch.save()
+                raise
             scores = None
             if validate is not None and not stop.asked():
-                scores = validate(judged, progress, stop.asked)
+                scores = validate(judged, progress, watch.between)
             if stop.asked():
-                save()
+                watch.save()
                 break
-            told = _record(scores, judged, progress, best, plan, journal)
-            observe(progress.epoch)
-            teller.epoch(progress.epoch, plan.epochs, told)
-            save()
+            summary = _record(scores, judged, progress, best, plan, journal)
+            watch.observed(observe)
+            teller.epoch(progress.epoch, plan.epochs, summary)
+            watch.save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
     return Outcome(progress, kept, last, stop.exit_code)
@@ -157,6 +185,73 @@ def fit(
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of a network that follows it: weights and running statistics."""
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+
+
+def _steps(
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    beside: nn.Module | None,
+    ranks: Ranks,
+) -> TakeStep:
+    """Return what takes the steps of a run."""
+    stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
+    step = EagerStep(
+        stepped,
+        objective,
+        optimizer,
+        amp=plan.amp,
+        clip_norm=plan.clip_norm,
+        beside=beside,
+        ranks=ranks,
+    )
+    return ReplayedStep(step) if plan.replay else step
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """What happens between two steps: who saves, who is told, and whether to stop."""
+
+    stop: StopRequest
+    teller: Teller
+    refusals: Refusals
+    states: States
+    progress: Progress
+    best: dict[str, Tensor]
+    ranks: Ranks
+
+    def save(self) -> None:
+        """Save, where this rank leads, and wait for it; so does a second Ctrl-C."""
+        with self.stop.held():
+            if self.ranks.leads:
+                self.states.save(self.progress, self.best)
+            self.ranks.wait()
+
+    def between(self) -> bool:
+        """Save within an epoch where that is due; return whether to stop."""
+        self.save_if_due()
+        return self.stop.asked()
+
+    def save_if_due(self) -> None:
+        """Save within an epoch where that is due."""
+        asked = self.stop.asked_to_save()
+        # rank 0 says when it is due: it is its clock
+        due = self.states.within and self.ranks.highest(
+            int(self.ranks.leads and self.states.due(self.progress))
+        )
+        if asked or due:
+            self.save()
+        if asked:
+            where = f"epoch {self.progress.epoch + 1}, step {self.progress.step}"
+            self.teller.note(f"saved at {where}, training goes on; {requeue_hint()}")
+
+    def observed(self, observe: Callable[[int], None]) -> None:
+        """Let an epoch be observed; a record that cannot be written does not end the run."""
+        try:
+            observe(self.progress.epoch)
+        except EnvironmentFault as fault:
+            self.teller.warn(f"what was observed is lost: {fault}")
 
 
 def _record(
@@ -189,12 +284,11 @@ def _epoch(
     average: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
     batches: Callable[[Progress], Iterable[Batch]],
-    progress: Progress,
     plan: Plan,
-    teller: Teller,
-    stop: StopRequest,
+    watch: _Watch,
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
+    progress = watch.progress
     network.train()
     sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
@@ -206,23 +300,45 @@ def _epoch(
         sums["waited"] += waited
         set_learning_rate(optimizer, plan.rate(progress.epoch + progress.step / plan.steps))
         losses, label = take(batch), batch["label"]
+        clips = sum(batch.get("counts", (len(label),)))
         # the next batch is made ready while the device is at this one
         asked = time.perf_counter()
-        batch = None if stop.received else next(remaining, None)
+        following = None if watch.stop.asked() else next(remaining, None)
         waited = time.perf_counter() - asked
-        take.settle()
-        if average is not None:
-            average.update_parameters(network)
-        sums["clips"] += len(label)
-        sums["loss"] += losses.total.item() * len(label)
-        if len(losses.parts) > 1:
-            for name, part in losses.parts.items():
-                sums[name] = sums.get(name, 0.0) + part.item() * len(label)
-        sums["correct"] += int((losses.logits.argmax(1) == label).sum())
+        refused = _settled(take)
+        progress.step += 1
+        if refused is None:
+            progress.refused = 0
+            if average is not None:
+                average.update_parameters(network)
+            _add(sums, losses, label, clips)
+        else:
+            watch.refusals.note(refused, progress)
         sums["seconds"] += time.perf_counter() - began
         began = time.perf_counter()
-        progress.step += 1
-        teller.step(f"epoch {progress.epoch + 1}  loss {sums['loss'] / sums['clips']:.3f}")
+        mean = sums["loss"] / max(sums["clips"], 1)
+        watch.teller.step(f"epoch {progress.epoch + 1}  loss {mean:.3f}")
+        watch.save_if_due()
+        batch = following
+
+
+def _settled(take: TakeStep) -> RefusedStep | None:
+    """Wait for a step; return what was wrong where it was refused."""
+    try:
+        take.settle()
+    except RefusedStep as refused:
+        return refused
+    return None
+
+
+def _add(sums: dict[str, float], losses: Losses, label: Tensor, clips: int) -> None:
+    """Add a step to the sums of its epoch; ``clips`` are those of all ranks."""
+    sums["clips"] += clips
+    sums["loss"] += losses.total.item() * clips
+    if len(losses.parts) > 1:
+        for name, part in losses.parts.items():
+            sums[name] = sums.get(name, 0.0) + part.item() * clips
+    sums["correct"] += losses.recognised(label)
 
 
 def _summary(progress: Progress, lr: float) -> dict[str, float]:

@@ -3,14 +3,14 @@
 The folder holds ``config.yaml`` (the resolved settings), ``run.json`` (what the stream is, what it
 was trained on, how it was chosen), ``contrast/`` where there is one, ``weights.safetensors``,
 ``last.safetensors`` where another epoch was chosen, ``scores_val.npz``, ``log.jsonl``, ``log.csv``,
-``skipped.jsonl`` and ``state.safetensors``.
+``skipped.jsonl``, ``states/`` and, after steps that were refused, ``nan_report.json``.
 """
 
-import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,31 @@ from numpy.typing import NDArray
 from torch import nn
 
 import poselens
-from poselens.checkpoint import read_json, write_bytes, write_json, write_tensors
-from poselens.clips.batches import memory_faults_named
+from poselens.checkpoint import write_bytes, write_json, write_tensors
+from poselens.clips.batches import memory_faults_named, share_of
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
 from poselens.data.audit import leak_facts, refuse_leaks
 from poselens.data.folder import ClipFolder
-from poselens.errors import AnnotationError, CheckpointError
+from poselens.errors import AnnotationError
 from poselens.fusion.scores import write_scores
 from poselens.pose.layouts import get_layout
-from poselens.rgb.network import RgbNetwork
-from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
-from poselens.training.compiling import compiles
-from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
+from poselens.training.compiling import compiles, replays
+from poselens.training.config import RgbSection, SkeletonSection, to_yaml
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
-from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
-from poselens.training.loop import STATE_FILE, Outcome, Plan, fit
+from poselens.training.initial import start_from
+from poselens.training.loop import Outcome, Plan, fit
 from poselens.training.objectives import Objective, cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
+from poselens.training.ranks import Ranks, described, joined, require_clips, restarted
+from poselens.training.resuming import find_run
 from poselens.training.samples import Samples
-from poselens.training.state import Progress, saved_fingerprint
+from poselens.training.shared_norm import share_statistics
+from poselens.training.signals import leaving_at_once, saving_is_no_end
+from poselens.training.state import Progress
+from poselens.training.states import Saving
 from poselens.types import Scores
 
 RUN_FORMAT = 1
@@ -77,10 +80,12 @@ class Finished:
     Attributes:
         exit_code: 0, or 130/143 after a signal; the state is saved.
         facts: The content of ``run.json``.
+        leads: Whether this process speaks for all that trained together.
     """
 
     exit_code: int
     facts: dict[str, Any]
+    leads: bool = True
 
 
 def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
@@ -92,44 +97,80 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
             ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
-        CheckpointError: ``CKPT-011`` resumed with another recipe or data.
-        EnvironmentFault: ``ENV-001`` to ``ENV-003`` the folder cannot be written, ``ENV-011``,
+        CheckpointError: ``CKPT-011``, ``CKPT-021`` resumed with another recipe or data,
+            ``CKPT-020`` no state can be read, ``CKPT-022`` other clips can be read.
+        EnvironmentFault: ``DIST-002`` to ``DIST-007`` several ranks that cannot train together;
+            ``ENV-001`` to ``ENV-003`` the folder cannot be written or has no space, ``ENV-011``,
             ``ENV-012`` no memory, ``ENV-013`` no compiler.
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
+        SystemExit: 143 at SIGTERM before the first step or after the last.
     """
     batch_size = section.training.batch_size
-    with claimed(request.out, resume=request.resume), memory_faults_named(batch_size):
-        return _train(folder, section, request)
-
-
-def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Request) -> Finished:
-    settings = section.training
-    stream = _describe(folder, section)
-    config = {
-        "recipe": request.recipe,
-        "branch": stream.branch,
-        "protocol": request.protocol,
-        **section.model_dump(mode="json"),
-    }
-    digest = _digest(config, folder)
-    _require_same(request.out, config, digest)
-    finished = _already_finished(request.out)
-    if finished is not None:
-        return finished
-    leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
+    request = replace(request, resume=request.resume or restarted())
     device = choose_device(request.device)
-    parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
-    torch.manual_seed(settings.seed)
-    network = build_network(stream)
-    taken = _start_from(network, section.weights)
-    network.to(device)
-    write_bytes(request.out / CONFIG_FILE, to_yaml(config))
-    samples = Samples(folder, section, stream, parts, request.out, device)
-    contrast = _contrast(section, samples, folder, stream, device)
-    outcome = _fit(network, contrast, section, samples, device, request, digest)
+    with (
+        saving_is_no_end(),
+        joined(device, share_gpu=section.training.share_gpu) as ranks,
+        _claimed_by_first(request, ranks),
+        memory_faults_named(batch_size),
+    ):
+        require_clips(ranks, batch_size)
+        return _train(folder, section, request, device, ranks)
+
+
+@contextmanager
+def _claimed_by_first(request: Request, ranks: Ranks) -> Iterator[None]:
+    """Let rank 0 claim the folder before another one looks into it."""
+    with claimed(request.out, resume=request.resume) if ranks.leads else nullcontext():
+        ranks.wait()
+        yield
+
+
+def _train(
+    folder: ClipFolder,
+    section: RgbSection | SkeletonSection,
+    request: Request,
+    device: torch.device,
+    ranks: Ranks,
+) -> Finished:
+    settings = section.training
+    with leaving_at_once():
+        stream = _describe(folder, section)
+        config = {
+            "recipe": request.recipe,
+            "branch": stream.branch,
+            "protocol": request.protocol,
+            **section.model_dump(mode="json"),
+        }
+        layout = getattr(stream, "layout", None)
+        said = {**config, "classes": len(stream.classes), "layout": layout}
+        ranks.agree("settings or data", json.dumps([said, folder.fingerprint()], sort_keys=True))
+        # rank 0 brings an old run up to date, and the others find it so
+        with ranks.in_turn("run"):
+            found = find_run(request.out, said, section, folder.fingerprint())
+        if found.complete is not None:
+            return Finished(0, dict(found.complete), ranks.leads)
+        leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
+        parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
+        torch.manual_seed(settings.seed)
+        network = build_network(stream)
+        taken = start_from(network, section.weights)
+        network.to(device)
+        if settings.sync_batchnorm and ranks.size > 1:
+            share_statistics(network)
+        ranks.wait()
+        if ranks.leads:
+            # a run that goes on for more epochs is no longer a finished one
+            (request.out / RUN_FILE).unlink(missing_ok=True)
+            write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+        samples = Samples(folder, section, stream, parts, request.out, device, ranks)
+        contrast = _contrast(section, samples, folder, stream, device)
+    made = _Made(said, folder.fingerprint(), found.changed, ranks)
+    outcome = _fit(network, contrast, section, samples, device, request, made)
     if outcome.exit_code:
-        return Finished(outcome.exit_code, {})
-    _write_result(request.out, network, outcome, section, samples, device)
+        return Finished(outcome.exit_code, {}, ranks.leads)
+    with leaving_at_once():
+        _write_result(request.out, network, outcome, section, samples, device, ranks)
     facts = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
@@ -150,42 +191,23 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         "params": sum(parameter.numel() for parameter in network.parameters()),
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
+        "ranks": described(ranks, settings.batch_size, sync_batchnorm=settings.sync_batchnorm),
         "torch": torch.__version__,
-        "settings": digest,
         "complete": True,
     }
-    write_json(request.out / RUN_FILE, facts)
-    return Finished(0, facts)
+    if ranks.leads:
+        write_json(request.out / RUN_FILE, facts)
+    return Finished(0, facts, ranks.leads)
 
 
-def _require_same(out: Path, config: Mapping[str, Any], digest: str) -> None:
-    """Refuse to go on with, or to pass off as this one, a run of other settings or data.
+@dataclass(frozen=True)
+class _Made:
+    """What a run is made with: settings, digest of the data, what changed since it began, ranks."""
 
-    Raises:
-        CheckpointError: ``CKPT-011`` with the settings that differ; damage as
-            ``poselens.checkpoint``.
-    """
-    if (out / RUN_FILE).exists():
-        kept = read_json(out / RUN_FILE).get("settings", digest)
-    elif (out / STATE_FILE).exists():
-        kept = saved_fingerprint(out / STATE_FILE)
-    else:
-        return
-    if kept != digest:
-        differing = differences(out / CONFIG_FILE, config) or "the data or its protocol differ"
-        raise CheckpointError(
-            "CKPT-011",
-            f"this run was made with other settings or data ({differing})",
-            file=out,
-            mend="undo the change, or start anew with another --out",
-        )
-
-
-def _already_finished(out: Path) -> Finished | None:
-    if not (out / RUN_FILE).exists():
-        return None
-    facts = read_json(out / RUN_FILE)
-    return Finished(0, facts) if facts.get("complete") else None
+    config: dict[str, Any]
+    data: str
+    changed: tuple[str, ...]
+    ranks: Ranks
 
 
 def _describe(
@@ -219,16 +241,6 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
             "val": folder.indices(protocol, "val"),
         }
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
-
-
-def _start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
-    """Load the weights that a recipe starts from; returns what was taken."""
-    if choice is None:
-        return None
-    if isinstance(network, RgbNetwork):
-        return load_initial_weights(network, choice)
-    assert isinstance(network, CtrGcn)
-    return load_initial_skeleton_weights(network, choice)
 
 
 def _contrast(
@@ -267,7 +279,7 @@ def _fit(
     samples: Samples,
     device: torch.device,
     request: Request,
-    digest: str,
+    made: _Made,
 ) -> Outcome:
     settings = section.training
     optimizer = build_optimizer(
@@ -298,10 +310,13 @@ def _fit(
 
     def observe(epoch: int) -> None:
         if contrast is not None:
-            write_contrasted(request.out, epoch, contrast.tally.read())
+            seen = contrast.tally.read()
             contrast.tally.reset()
+            if made.ranks.leads:
+                write_contrasted(request.out, epoch, seen)
 
     compiled = compiles(section, device, steps=settings.epochs * len(samples.batches))
+    own = len(range(settings.batch_size)[share_of(settings.batch_size, made.ranks.share)])
     plan = Plan(
         folder=request.out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
@@ -309,12 +324,17 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device),
-        compiled=settings.batch_size if compiled else None,
+        # gloo goes through the host, which no recording does
+        replay=replays(section, device) and made.ranks.backend != "gloo",
+        compiled=own if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
-        fingerprint=digest,
+        fingerprint=made.data,
+        settings=made.config,
+        saving=Saving(settings.keep_states, settings.save_every, settings.save_minutes),
+        max_nan=settings.max_nan,
+        notes=made.changed,
     )
     return fit(
         network,
@@ -326,15 +346,8 @@ def _fit(
         plan=plan,
         resume=request.resume,
         beside=contrast,
+        ranks=made.ranks,
     )
-
-
-def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
-    """Return whether to record steps; of itself where the host is the slower side."""
-    wanted = section.training.replay
-    if wanted == "auto":
-        return device.type == "cuda" and isinstance(section, SkeletonSection)
-    return wanted == "on" and device.type == "cuda"
 
 
 def _write_result(
@@ -344,6 +357,7 @@ def _write_result(
     section: RgbSection | SkeletonSection,
     samples: Samples,
     device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Write weights and validation scores, and the last epoch's weights where another was chosen.
 
@@ -354,14 +368,18 @@ def _write_result(
         settings.select == "best"
         and samples.validation_clips
         and (progress.best_epoch != progress.epoch)
+        and ranks.leads
     ):
         write_tensors(out / "last.safetensors", outcome.last)
     network.load_state_dict(outcome.weights)
     if samples.validation_clips:
         amp = use_bf16(settings.amp, device)
         scores = samples.validate(network, device, progress, lambda: False, amp=amp)
-        write_scores(out / "scores_val.npz", scores)
+        if ranks.leads:
+            write_scores(out / "scores_val.npz", scores)
     samples.write_skipped(progress)
+    if not ranks.leads:
+        return
     write_tensors(out / "weights.safetensors", network.state_dict())
 
 
@@ -372,17 +390,6 @@ def _selection(
         return f"best of {progress.epoch} epochs on {validation_clips} validation clips"
     data = "train" if section.training.validation == "hold-out" else "train and validation"
     return f"last of {progress.epoch} epochs, trained on {data}"
-
-
-def _digest(config: dict[str, Any], folder: ClipFolder) -> str:
-    """Return what a resumed run must agree on; how it is carried out is free to change."""
-    settings = {
-        k: v
-        for k, v in config["training"].items()
-        if k not in ("workers", "max_bad", "replay", "compile")
-    }
-    content = {**config, "training": settings, "data": folder.fingerprint()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _processor() -> str:

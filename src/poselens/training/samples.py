@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from poselens.checkpoint import write_bytes
@@ -22,10 +22,11 @@ from poselens.clips.regions import cached_regions
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbAugment, RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
-from poselens.errors import InputError
-from poselens.evaluation.collect import collect_scores
+from poselens.errors import CheckpointError, InputError
 from poselens.training.config import RgbSection, SkeletonSection
 from poselens.training.objectives import Batch
+from poselens.training.ranks import ALONE, Ranks, beside
+from poselens.training.shared_scores import gathered_scores
 from poselens.training.state import Progress
 from poselens.types import Scores
 
@@ -47,6 +48,7 @@ class Samples:
         parts: Clips of ``train`` and ``val``.
         out: The run's folder, for the list of skipped clips.
         device: Where the network runs, which says how many processes prepare clips.
+        ranks: Those that share every batch.
 
     Attributes:
         batches: The order of training; its length is the number of steps in an epoch.
@@ -63,13 +65,19 @@ class Samples:
         parts: dict[str, NDArray[np.int64]],
         out: Path,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
+        self._blank: tuple[int, ...] = ()
         self._stream = stream
         self._input = section.input if isinstance(section, RgbSection) else None
         self._settings = section.training
         self._parts = parts
+        self._ids = folder.ids
+        self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
+        self._known = isinstance(section, SkeletonSection) or section.training.cache != "none"
         self.batches: EpochBatches | SkeletonBatches
         self._train: Source
         self._val: Source
@@ -93,6 +101,7 @@ class Samples:
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
+            share=self._ranks.share,
         )
         self._val = SkeletonBatches(
             clips,
@@ -100,29 +109,47 @@ class Samples:
             settings=section.input,
             augment=None,
             batch_size=settings.batch_size,
+            share=self._ranks.share,
         )
-        progress = Progress(skipped=dict(self._unreadable))
+        self._readable_parts["train"] = self.batches.clips
+        self._require_some(Progress(skipped=dict(self._unreadable)))
+
+    def _require_some(self, progress: Progress) -> None:
         self._require_readable(progress)
-        if not len(self.batches):
+        if not len(self._readable_parts["train"]):
             raise self._too_many(progress)
 
     def _start_loaders(self, folder: ClipFolder, section: RgbSection, device: torch.device) -> None:
         settings, parts = section.training, self._parts
-        workers = data_processes(device) if settings.workers is None else settings.workers
+        own = data_processes(device, ranks=beside())
+        workers = own if settings.workers is None else settings.workers
         if settings.cache == "disk" and settings.workers is None and device.type == "cpu":
             # pixels cost little to read: two processes keep up with a network on a CPU
             workers = min(workers, 2)
-        moving, still = _make_clips(folder, section, parts, device)
+        with self._ranks.in_turn("cache of decoded clips"):
+            moving, still, unreadable = _make_clips(folder, section, parts, device)
+        if unreadable:
+            # known before the first epoch, as skeletons are: the others train as if alone
+            self._unreadable = {str(folder.ids[clip]): text for clip, text in unreadable.items()}
+            for name, clips in parts.items():
+                self._readable_parts[name] = clips[~np.isin(clips, list(unreadable))]
+            self._require_some(Progress(skipped=dict(self._unreadable)))
         self.batches = EpochBatches(
-            parts["train"],
+            self._readable_parts["train"],
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
+            share=self._ranks.share,
         )
         self._train = make_loader(moving, self.batches, workers=workers)
         self._val = make_loader(
             still,
-            EpochBatches(parts["val"], batch_size=settings.batch_size, shuffle=False),
+            EpochBatches(
+                self._readable_parts["val"],
+                batch_size=settings.batch_size,
+                shuffle=False,
+                share=self._ranks.share,
+            ),
             workers=min(workers, 8 if device.type == "cuda" else 2),
         )
 
@@ -134,9 +161,7 @@ class Samples:
     @property
     def training_clips(self) -> NDArray[np.int64]:
         """Positions of the clips to train on, without those that are known to be unreadable."""
-        return (
-            self._train.clips if isinstance(self._train, SkeletonBatches) else self._parts["train"]
-        )
+        return self._readable_parts["train"]
 
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:
         """Yield what remains of an epoch.
@@ -144,15 +169,56 @@ class Samples:
         A batch of which no clip can be read is a step without effect, so that the position of all
         later batches, and with it a resumed run, stays the same.
 
+        A rank without clips in a batch that others have clips of gets rows that stand in for them.
+
         Raises:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
+            CheckpointError: ``CKPT-022`` when a run goes on where other clips can be read.
         """
+        self._require_same_clips(progress)
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
-        for batch in self._readable(self._train, progress):
-            if batch["id"]:
-                yield to_device(batch, device, self._input)
+        steps = enumerate(self._readable(self._train, progress), start=progress.step)
+        for step, (counts, batch) in steps:
+            if sum(counts):
+                moved = self._filled(to_device(batch, device, self._input), counts, device)
+                self._ranks.draw_anew(self._settings.seed, self.batches.epoch, step)
+                yield moved
             else:
                 progress.step += 1
+
+    def _filled(
+        self, batch: Batch, counts: tuple[int, ...], device: torch.device
+    ) -> dict[str, Any]:
+        """Tell a batch how many clips every rank has, and let one without any have a blank one."""
+        if self._ranks.size == 1:
+            return dict(batch)
+        inputs = batch["inputs"]
+        if not all(counts):
+            # every rank comes here at the same step, so all know the shape from then on
+            self._blank = self._blank or _first_shape(self._ranks, inputs)
+        if not inputs:
+            inputs = (torch.zeros((1, *self._blank), device=device),)
+        return {**batch, "inputs": inputs, "counts": counts}
+
+    def _require_same_clips(self, progress: Progress) -> None:
+        """Refuse an order of other clips than the one that was begun.
+
+        Only where they are known before the first epoch do they change the order.
+        """
+        begun = bool(progress.epoch or progress.step)
+        if self._known:
+            before, now = progress.left_out, sorted(self._unreadable)
+            if begun and before is not None and before != now:
+                differing = sorted(set(before) ^ set(now))
+                raise CheckpointError(
+                    "CKPT-022",
+                    f"{len(differing)} clips can be read now and could not when the run was saved, "
+                    f"or the other way round: {', '.join(differing[:5])}",
+                    file=self._out,
+                    mend="bring their files back as they were, or start anew with another --out",
+                )
+            progress.left_out = now
+        progress.skipped.update(self._unreadable)
 
     def validate(
         self,
@@ -165,38 +231,50 @@ class Samples:
     ) -> Scores:
         """Score the validation slice; once ``stopped`` says so, only as far as it came.
 
+        Ranks share the slice, and each gets all scores.
+
         Raises:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
         """
+        index: list[Tensor] = []
 
         def batches() -> Iterator[Batch]:
-            for batch in self._readable(self._val, progress):
+            for counts, batch in self._readable(self._val, progress):
                 if batch["id"]:
+                    index.append(batch["index"].cpu())
                     yield to_device(batch, device, self._input)
-                    if stopped():
-                        return
+                if sum(counts) and stopped():
+                    return
 
-        return collect_scores(
+        return gathered_scores(
             network,
             batches(),
+            index,
+            self._ranks,
+            order=self._parts["val"],
+            ids=self._ids,
             classes=self._stream.classes,
             stream=self._stream.name,
             device=device,
             amp=amp,
         )
 
-    def _readable(self, source: Source, progress: Progress) -> Iterator[dict[str, Any]]:
-        """Yield batches and note the clips left out of them."""
+    def _readable(
+        self, source: Source, progress: Progress
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+        """Yield the clips of every rank and this rank's batch, and note what is left out of any."""
         if isinstance(source, SkeletonBatches):
-            progress.skipped.update(self._unreadable)
-            yield from source
+            for batch in source:
+                yield tuple(count for (count,) in self._ranks.counts(len(batch["id"]))), batch
             return
         for batch in loaded(source):
-            for skipped in batch["skipped"]:
-                progress.skipped[skipped.id] = skipped.reason
-            if batch["skipped"]:
+            told = self._ranks.counts(len(batch["id"]), len(batch["skipped"]))
+            if any(left_out for _, left_out in told):
+                own = {skipped.id: skipped.reason for skipped in batch["skipped"]}
+                for text in self._ranks.texts(json.dumps(own)):
+                    progress.skipped.update(json.loads(text))
                 self._require_readable(progress)
-            yield batch
+            yield tuple(count for count, _ in told), batch
 
     def _require_readable(self, progress: Progress) -> None:
         if len(progress.skipped) > self._settings.max_bad * self._clips:
@@ -218,6 +296,8 @@ class Samples:
 
     def write_skipped(self, progress: Progress) -> None:
         """Write one JSON line for each clip left out."""
+        if not self._ranks.leads:
+            return
         lines = (
             json.dumps({"id": clip, "reason": reason}, ensure_ascii=False) + "\n"
             for clip, reason in sorted(progress.skipped.items())
@@ -225,13 +305,20 @@ class Samples:
         write_bytes(self._out / SKIPPED_FILE, "".join(lines).encode())
 
 
+def _first_shape(ranks: Ranks, inputs: tuple[Tensor, ...]) -> tuple[int, ...]:
+    """Return the shape of a clip on the first rank that has one."""
+    own = [list(part.shape[1:]) for part in inputs]
+    shapes = [shape for text in ranks.texts(json.dumps(own)) for shape in json.loads(text)]
+    return tuple(shapes[0])
+
+
 def _make_clips(
     folder: ClipFolder,
     section: RgbSection,
     parts: dict[str, NDArray[np.int64]],
     device: torch.device,
-) -> tuple[RgbClips, RgbClips]:
-    """Return the clips with augmentation and without.
+) -> tuple[RgbClips, RgbClips, Mapping[int, str]]:
+    """Return the clips with augmentation and without, and those that are known to be unreadable.
 
     A GPU cuts and resizes whole regions faster than all cores together.
     """
@@ -250,4 +337,7 @@ def _make_clips(
             folder, settings=section.input, augment=augment, seed=seed, cache=cache, whole=on_gpu
         )
 
-    return clips(section.augment), clips(None)
+    wanted = np.concatenate([parts["train"], parts["val"]])
+    skipped = {} if cache is None else cache.skipped
+    unreadable = {int(clip): skipped[int(clip)] for clip in wanted if int(clip) in skipped}
+    return clips(section.augment), clips(None), unreadable

@@ -1,14 +1,18 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
-from typing import NoReturn, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from poselens.errors import NumericFault
+from poselens.training.exchange import Exchange
 from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.ranks import ALONE, Ranks
+from poselens.training.refused import RefusedStep, refused_step
 
 _WARM_STEPS = 3
+_Shape = tuple[torch.Size | int, ...]
 
 
 class TakeStep(Protocol):
@@ -18,7 +22,12 @@ class TakeStep(Protocol):
         """Take a step, or queue it on the device."""
 
     def settle(self) -> None:
-        """Make sure that the step was taken."""
+        """Make sure that the step was taken.
+
+        Raises:
+            RefusedStep: ``NUM-001`` when the loss or a gradient is not finite; parameters, buffers
+                and optimiser are as before.
+        """
 
 
 class EagerStep:
@@ -30,6 +39,8 @@ class EagerStep:
         optimizer: Over the parameters to train.
         amp: Whether to run under bfloat16 autocast.
         clip_norm: Largest gradient norm, or None.
+        beside: What the objective trains or remembers, such as a contrast.
+        ranks: Those that take the step together, each with its part of the batch.
     """
 
     def __init__(
@@ -40,37 +51,51 @@ class EagerStep:
         *,
         amp: bool,
         clip_norm: float | None,
+        beside: nn.Module | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.optimizer = optimizer
         self._network = network
         self._objective = objective
         self._amp = amp
         self._clip_norm = clip_norm
+        self._exchange = Exchange(ranks, network)
+        self._beside = beside
+        self._refused: RefusedStep | None = None
+        # a step changes statistics and memory before it is known whether it is taken
+        self._kept = _Kept([*network.buffers(), *(beside.buffers() if beside else ())])
 
     def __call__(self, batch: Batch) -> Losses:
-        """Take one step.
-
-        Raises:
-            NumericFault: ``NUM-001`` when the loss or a gradient is not finite; the parameters and
-                the optimiser are as before.
-        """
+        """Take one step, unless it is not finite."""
         losses, norm, finite = self.descend(batch)
         # one question to the device for both, after its work is queued
-        if not bool(finite):
-            self.refuse(losses, norm, batch)
-        self.finish(norm)
+        if bool(finite):
+            self.finish(norm)
+        else:
+            gradients = [each.grad for _, each in self.named_parameters()]
+            self._refused = self.refuse(losses, norm, batch, gradients)
         return losses.detached()
 
     def settle(self) -> None:
-        """Do nothing: a step is settled when it has been taken."""
+        """Raise what was wrong with the last step, once.
+
+        Raises:
+            RefusedStep: ``NUM-001``, as :class:`TakeStep`.
+        """
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused
 
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
+        self._kept.keep()
+        self._exchange.begin(batch)
         with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
             losses = self._objective(self._network, batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         gradients = [each.grad for each in self._graded() if each.grad is not None]
+        losses = self._exchange(losses, gradients, batch)
         norm = nn.utils.get_total_norm(gradients)
         return losses, norm, torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
 
@@ -80,20 +105,48 @@ class EagerStep:
             nn.utils.clip_grads_with_norm_(self._graded(), self._clip_norm, norm)
         self.optimizer.step()
 
-    def refuse(self, losses: Losses, norm: Tensor, batch: Batch) -> NoReturn:
-        """Raise what is wrong with a step, and forget its gradients."""
+    def refuse(
+        self, losses: Losses, norm: Tensor, batch: Batch, gradients: Sequence[Tensor | None]
+    ) -> RefusedStep:
+        """Undo what a step changed; return what was wrong with it."""
+        names = [name for name, _ in self.named_parameters()]
+        named = dict(zip(names, gradients, strict=True))
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        refused = refused_step(losses, norm, batch, named, lr=lr)
+        self._kept.put_back()
         self.optimizer.zero_grad(set_to_none=True)
-        raise NumericFault(
-            "NUM-001",
-            f"the loss is {losses.total.item():.4g} and the gradient norm {norm.item():.4g} at "
-            f"lr {float(self.optimizer.param_groups[0]['lr']):.4g}; the step was refused",
-            where=f"clips {', '.join(batch['id'][:8])}",
-            mend="lower training.lr, or set training.amp=off, and go on with --resume",
-        )
+        return refused
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what is trained, in the order of the forward pass as it is written."""
+        yield from self._network.named_parameters()
+        if self._beside is not None:
+            for name, parameter in self._beside.named_parameters():
+                yield f"beside.{name}", parameter
 
     def _graded(self) -> list[Tensor]:
         parameters = (each for group in self.optimizer.param_groups for each in group["params"])
         return [each for each in parameters if each.grad is not None]
+
+
+class _Kept:
+    """A copy of buffers, made in one go for each kind of number: a copy each would be hundreds."""
+
+    def __init__(self, buffers: Sequence[Tensor]) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in buffers:
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+        self._pairs = [(own, [torch.empty_like(each) for each in own]) for own in kinds.values()]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(copies, buffers)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(buffers, copies)
 
 
 class ReplayedStep:
@@ -114,13 +167,14 @@ class ReplayedStep:
 
     def __init__(self, eager: EagerStep) -> None:
         self._eager = eager
-        self._seen: dict[tuple[torch.Size, ...], int] = {}
-        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._seen: dict[_Shape, int] = {}
+        self._recordings: dict[_Shape, _Recording] = {}
         self._queued: tuple[_Recording, Batch] | None = None
 
     def __call__(self, batch: Batch) -> Losses:
         """Queue one step; the losses are overwritten by the next one of the same shape."""
-        shapes = tuple(tensor.shape for tensor in batch["inputs"])
+        # every rank records the same steps: what one of them adds up, all do
+        shapes = (*(tensor.shape for tensor in batch["inputs"]), *batch.get("counts", ()))
         if shapes not in self._recordings:
             self._seen[shapes] = self._seen.get(shapes, 0) + 1
             if self._seen[shapes] <= _WARM_STEPS:
@@ -136,14 +190,15 @@ class ReplayedStep:
         """Wait for the step.
 
         Raises:
-            NumericFault: ``NUM-001`` as :class:`EagerStep`.
+            RefusedStep: ``NUM-001``, as :class:`TakeStep`.
         """
         if self._queued is None:
+            self._eager.settle()
             return
         recording, batch = self._queued
         self._queued = None
         if not bool(recording.finite):
-            self._eager.refuse(recording.losses, recording.norm, batch)
+            raise self._eager.refuse(recording.losses, recording.norm, batch, recording.gradients)
 
     def _take(self, batch: Batch) -> Losses:
         """Take a step as it is written, away from the default stream, as a recording needs."""
@@ -168,7 +223,8 @@ class ReplayedStep:
             optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self._eager.finish(norm)
         del optimizer.found_inf  # type: ignore[attr-defined]
-        return _Recording(graph, own, losses, norm, finite)
+        gradients = [each.grad for _, each in self._eager.named_parameters()]
+        return _Recording(graph, own, losses, norm, finite, gradients)
 
 
 class _Recording:
@@ -181,11 +237,13 @@ class _Recording:
         losses: Losses,
         norm: Tensor,
         finite: Tensor,
+        gradients: Sequence[Tensor | None],
     ) -> None:
         self.graph = graph
         self.losses = losses.detached()
         self.norm = norm
         self.finite = finite
+        self.gradients = gradients
         self._batch = batch
 
     def fill(self, batch: Batch) -> None:
