@@ -22,6 +22,11 @@ from poselens.errors import EnvironmentFault, PoselensError
 class EpochBatches:
     """Yields the keys of each batch that remains at a position of training.
 
+    Attributes:
+        epoch: Epoch to yield.
+        first_step: Step of it to begin with.
+        until: Epoch before which to end; None for the end of ``epoch``.
+
     Args:
         clips: Positions in the data set.
         batch_size: Keys per batch; the last batch of an epoch may be smaller.
@@ -46,27 +51,31 @@ class EpochBatches:
         self._shuffle = shuffle
         self.epoch = 0
         self.first_step = 0
+        self.until: int | None = None
 
     def __len__(self) -> int:
         return -(-len(self._clips) * self._repeats // self._batch_size)
 
-    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return repeat and position in the data set of each place of the epoch."""
+    def order(self, epoch: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return repeat and position in the data set of each place of an epoch, or of this one."""
+        epoch = self.epoch if epoch is None else epoch
         places = np.arange(len(self._clips) * self._repeats)
         if self._shuffle:
-            np.random.default_rng((self._seed, self.epoch)).shuffle(places)
+            np.random.default_rng((self._seed, epoch)).shuffle(places)
         if not len(places):
             return places, places
         repeat, clip = np.divmod(places, len(self._clips))
         return repeat, self._clips[clip]
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch = self.epoch
-        repeat, clip = self.order()
-        for step in range(self.first_step, len(self)):
-            chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-            pairs = zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True)
-            yield [(epoch, *pair) for pair in pairs]
+        first = self.first_step
+        for epoch in range(self.epoch, self.epoch + 1 if self.until is None else self.until):
+            repeat, clip = self.order(epoch)
+            for step in range(first, len(self)):
+                chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
+                pairs = zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True)
+                yield [(epoch, *pair) for pair in pairs]
+            first = 0
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:

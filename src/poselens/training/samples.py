@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from poselens.checkpoint import write_bytes
 from poselens.clips.assemble import Item, RgbClips
-from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
+from poselens.clips.ahead import Onwards, moved_ahead
+from poselens.clips.batches import EpochBatches, loaded, make_loader
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
 from poselens.clips.packed import Format
@@ -32,7 +33,7 @@ from poselens.types import Scores
 SKIPPED_FILE = "skipped.jsonl"
 
 
-Source = DataLoader[Item] | SkeletonBatches
+Source = DataLoader[Item] | Onwards | SkeletonBatches
 
 
 class Samples:
@@ -119,7 +120,8 @@ class Samples:
             seed=settings.seed,
             repeats=settings.repeats,
         )
-        self._train = make_loader(moving, self.batches, workers=workers)
+        loader = make_loader(moving, self.batches, workers=workers)
+        self._train = Onwards(loader, self.batches, epochs=settings.epochs)
         self._val = make_loader(
             still,
             EpochBatches(parts["val"], batch_size=settings.batch_size, shuffle=False),
@@ -147,10 +149,14 @@ class Samples:
         Raises:
             InputError: ``DATA-024`` as soon as too many clips cannot be read.
         """
-        self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
-        for batch in self._readable(self._train, progress):
+        source = self._train
+        if isinstance(source, Onwards):
+            source.go_to(progress.epoch, progress.step)
+        else:
+            self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
+        for batch in self._readable(source, progress, device):
             if batch["id"]:
-                yield to_device(batch, device, self._input)
+                yield batch
             else:
                 progress.step += 1
 
@@ -170,9 +176,9 @@ class Samples:
         """
 
         def batches() -> Iterator[Batch]:
-            for batch in self._readable(self._val, progress):
+            for batch in self._readable(self._val, progress, device):
                 if batch["id"]:
-                    yield to_device(batch, device, self._input)
+                    yield batch
                     if stopped():
                         return
 
@@ -185,13 +191,16 @@ class Samples:
             amp=amp,
         )
 
-    def _readable(self, source: Source, progress: Progress) -> Iterator[dict[str, Any]]:
-        """Yield batches and note the clips left out of them."""
+    def _readable(
+        self, source: Source, progress: Progress, device: torch.device
+    ) -> Iterator[dict[str, Any]]:
+        """Yield batches on the device and note the clips left out of them."""
         if isinstance(source, SkeletonBatches):
             progress.skipped.update(self._unreadable)
             yield from source
             return
-        for batch in loaded(source):
+        read = source if isinstance(source, Onwards) else loaded(source)
+        for batch in moved_ahead(read, device, self._input):
             for skipped in batch["skipped"]:
                 progress.skipped[skipped.id] = skipped.reason
             if batch["skipped"]:
