@@ -1,13 +1,13 @@
 """Contrast beside cross entropy: Eq. (13)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from poselens.contrast.class_similarity import class_similarity, comparable_slots
 from poselens.contrast.losses import info_nce, mean_over_anchors
@@ -25,7 +25,7 @@ from poselens.contrast.positives import least_similar
 from poselens.contrast.tally import Tally
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import ContrastSettings
-from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.objectives import UNBALANCED, Balance, Batch, Losses, Objective, label_loss
 
 SamplerName = Literal["hard", "random", "class-aware"]
 
@@ -84,6 +84,7 @@ class Contrast(nn.Module):
         self._cap = cap
         # neighbouring seeds must not run through the same sequence, one step apart
         self._seed = int(mixed(torch.tensor(seed)))
+        self._held: list[tuple[Tensor, Tensor, Tensor]] | None = None
 
     def forward(
         self,
@@ -103,9 +104,31 @@ class Contrast(nn.Module):
             # a copy: the backward pass needs the bank as it was, and comes after the writing
             known = self.bank.features.flatten(0, 1).clone()
             loss = self._compare(feature @ known.T, labels, clips)
+        if self._held is None:
+            self._store(feature, labels, clips)
+        else:
+            self._held.append((feature.detach(), labels, clips))
+        return loss
+
+    @contextmanager
+    def whole_batch(self) -> Iterator[None]:
+        """Take what the block compares as one batch: all of it is stored when the block ends.
+
+        Every part is compared with the bank as it was before, with the same seed. A block that
+        fails stores nothing.
+        """
+        self._held = []
+        try:
+            yield
+            if self._held:
+                feature, labels, clips = map(torch.cat, zip(*self._held, strict=True))
+                self._store(feature, labels, clips)
+        finally:
+            self._held = None
+
+    def _store(self, feature: Tensor, labels: Tensor, clips: Tensor) -> None:
         self.bank.write(feature, labels, clips)
         self.step += 1
-        return loss
 
     def _compare(self, similarity: Float[Tensor, "n ks"], labels: Tensor, clips: Tensor) -> Tensor:
         positives, negatives = self._choose(similarity.detach(), labels, clips)
@@ -184,7 +207,13 @@ def build_contrast(
     )
 
 
-def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) -> Objective:
+def contrastive(
+    contrast: Contrast,
+    *,
+    weight: float,
+    label_smoothing: float,
+    balance: Balance = UNBALANCED,
+) -> Objective:
     r"""Return the objective of Eq. (13): cross entropy plus the contrast of graphs.
 
     .. math:: L = L_{CE} + w L_{NCE}
@@ -195,13 +224,14 @@ def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) ->
         contrast: On the network's device; its projection is in the optimiser.
         weight: w.
         label_smoothing: As in cross entropy alone.
+        balance: As in cross entropy alone.
     """
 
     def objective(network: Any, batch: Batch) -> Losses:
         logits, graph = network.forward_with_graph(*batch["inputs"])
         labels = batch["label"]
         clips = batch["index"].to(labels.device, non_blocking=True)
-        ce = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        ce = label_loss(logits, labels, label_smoothing=label_smoothing, balance=balance)
         pushed = contrast(graph, labels, clips)
         return Losses(ce + weight * pushed, {"ce": ce, "contrast": pushed}, logits)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from poselens.checkpoint import load_weights, read_tensors_and_facts
 from poselens.errors import CheckpointError
@@ -199,3 +200,13 @@ def _require_small(path: Path) -> None:
             file=path,
             mend="save the tensors of the network alone",
         )
+
+
+def start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
+    """Load the weights that a recipe starts from; returns what was taken."""
+    if choice is None:
+        return None
+    if isinstance(network, RgbNetwork):
+        return load_initial_weights(network, choice)
+    assert isinstance(network, CtrGcn)
+    return load_initial_skeleton_weights(network, choice)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -76,6 +76,10 @@ class Journal:
         except OSError as fault:
             raise disk_fault(fault, self._jsonl) from fault
 
+    def read(self) -> list[dict[str, str | float | None]]:
+        """Return all rows so far."""
+        return read_rows(self._jsonl)
+
 
 def read_rows(path: Path) -> list[dict[str, str | float | None]]:
     """Return the rows of a ``log.jsonl``; a last line cut short by a crash is left out."""
@@ -119,6 +123,13 @@ class Teller:
         """Show the bar while the block runs."""
         with self._bar:
             yield self
+
+    def note(self, text: str) -> None:
+        """Say something beside the progress."""
+        with suppress(OSError):
+            self._console.print(
+                f"{self._title}  {text}", highlight=False, markup=False, soft_wrap=True
+            )
 
     def step(self, facts: str) -> None:
         """Move the bar by one step."""

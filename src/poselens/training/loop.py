@@ -1,5 +1,6 @@
 """The one training loop of both branches: straight, resumable, stopped between two steps."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,17 +13,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from poselens.evaluation.metrics import evaluate
 from poselens.training.compiling import CompiledNetwork
+from poselens.training.freeze import hold
+from poselens.training.gradients import ONE_PASS, Descent, Gradients, Pace
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.signals import StopRequest
 from poselens.training.state import Progress, load_state, save_state
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
+from poselens.training.tensorboard import Board
 from poselens.types import Scores
 
 STATE_FILE = "state.safetensors"
 SUMS = ("clips", "loss", "correct", "seconds", "waited")
 """What is summed over an epoch; the parts of a loss that has several are summed beside them."""
+SKIPPED = "skipped_steps"
+"""Counted beside the sums: steps that were not taken because fp16 overflowed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,11 @@ class Plan:
         ema: Decay of the moving average of weights that is judged and kept; 0 for none.
         select: Keep the weights of the last epoch, or of the best one on validation.
         fingerprint: Digest of recipe and data; a state of another one is refused.
+        descent: How the gradient of a step is computed.
+        patience: Epochs without a better validation that end the run; None for no such end.
+        frozen: Modules of the network that stay as they are, statistics included.
+        notes: What to tell at the start.
+        board: Where rows go beside the log.
     """
 
     folder: Path
@@ -56,6 +67,11 @@ class Plan:
     ema: float
     select: Literal["last", "best"]
     fingerprint: str
+    descent: Descent = ONE_PASS
+    patience: int | None = None
+    frozen: tuple[nn.Module, ...] = ()
+    notes: tuple[str, ...] = ()
+    board: Board | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +128,32 @@ def fit(
     modules = {"network": network}
     modules |= {} if average is None else {"average": average}
     modules |= {} if beside is None else {"beside": beside}
+    pace = Pace(plan.descent.size) if plan.descent.halves or plan.descent.scales else None
+    modules |= {} if pace is None else {"pace": pace}
     if resume and state_file.exists():
         progress, best = load_state(
             state_file, modules=modules, optimizer=optimizer, fingerprint=plan.fingerprint
         )
     stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
-    step = EagerStep(stepped, objective, optimizer, amp=plan.amp, clip_norm=plan.clip_norm)
+    teller = Teller(
+        plan.title,
+        total=plan.epochs * plan.steps,
+        done=progress.epoch * plan.steps + progress.step,
+    )
+    gradients = Gradients(
+        *(stepped, objective, optimizer),
+        bf16=plan.amp,
+        descent=plan.descent,
+        pace=pace,
+        beside=beside,
+        told=teller.note,
+    )
+    step = EagerStep(
+        *(stepped, objective, optimizer),
+        amp=plan.amp,
+        clip_norm=plan.clip_norm,
+        gradients=gradients,
+    )
     take = ReplayedStep(step) if plan.replay else step
     journal = Journal(plan.folder, epochs_done=progress.epoch)
 
@@ -131,13 +167,10 @@ def fit(
             fingerprint=plan.fingerprint,
         )
 
-    teller = Teller(
-        plan.title,
-        total=plan.epochs * plan.steps,
-        done=progress.epoch * plan.steps + progress.step,
-    )
     with StopRequest() as stop, teller.shown():
-        while progress.epoch < plan.epochs:
+        for note in plan.notes:
+            teller.note(note)
+        while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             _epoch(take, network, average, optimizer, batches, progress, plan, teller, stop)
             scores = None
             if validate is not None and not stop.asked():
@@ -146,12 +179,22 @@ def fit(
                 save()
                 break
             told = _record(scores, judged, progress, best, plan, journal)
+            if plan.board is not None:
+                plan.board.follow(journal.read(), told=teller.note)
             observe(progress.epoch)
             teller.epoch(progress.epoch, plan.epochs, told)
             save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
     return Outcome(progress, kept, last, stop.exit_code)
+
+
+def out_of_patience(progress: Progress, patience: int | None) -> bool:
+    """Return whether the best validation lies so many epochs back; one without any never was.
+
+    A function of the position, so that a resumed run ends where an undisturbed one does.
+    """
+    return patience is not None and progress.epoch - progress.best_epoch >= patience
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
@@ -170,7 +213,12 @@ def _record(
     """Close an epoch: log it, move on, and keep its weights in ``best`` if they are."""
     # the rate of the last step; an optimiser resumed after it has not heard of it
     row = _summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
-    told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
+    told = {
+        "loss": f"{row['loss']:.3f}",
+        "top1": f"{row['top1']:.3f}",
+        "clips/s": f"{row['clips_per_second']:.0f}",
+        "wait": f"{row['data_wait']:.0%}",
+    }
     progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
     journal.write({"epoch": progress.epoch, "split": "train", **row})
     if scores is not None:
@@ -196,6 +244,7 @@ def _epoch(
 ) -> None:
     """Do the rest of one epoch, or what a signal leaves of it."""
     network.train()
+    hold(plan.frozen)
     sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
     remaining = iter(batches(progress))
@@ -213,6 +262,8 @@ def _epoch(
         take.settle()
         if average is not None:
             average.update_parameters(network)
+        if not losses.taken:
+            sums[SKIPPED] = sums.get(SKIPPED, 0) + 1
         sums["clips"] += len(label)
         sums["loss"] += losses.total.item() * len(label)
         if len(losses.parts) > 1:
@@ -230,13 +281,14 @@ def _summary(progress: Progress, lr: float) -> dict[str, float]:
     clips, seconds = max(sums["clips"], 1.0), max(sums["seconds"], 1e-9)
     return {
         "loss": sums["loss"] / clips,
-        **{name: total / clips for name, total in sums.items() if name not in SUMS},
+        **{name: total / clips for name, total in sums.items() if name not in (*SUMS, SKIPPED)},
         "top1": sums["correct"] / clips,
         "clips": sums["clips"],
         "lr": lr,
         "seconds": round(seconds, 3),
         "clips_per_second": round(sums["clips"] / seconds, 2),
         "data_wait": round(sums["waited"] / seconds, 4),
+        **({SKIPPED: sums[SKIPPED]} if SKIPPED in sums else {}),
     }
 
 
@@ -253,4 +305,5 @@ def _judge(scores: Scores, epoch: int, journal: Journal) -> float:
             "clips": result.n,
         }
     )
-    return result.top1
+    # scores that are not numbers are nobody's best
+    return result.top1 if math.isfinite(result.nll) else math.nan

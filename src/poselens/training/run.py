@@ -21,7 +21,6 @@ from torch import nn
 
 import poselens
 from poselens.checkpoint import read_json, write_bytes, write_json, write_tensors
-from poselens.clips.batches import memory_faults_named
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import RgbStream, SkeletonStream, build_network
 from poselens.contrast.record import write_contrasted
@@ -30,18 +29,27 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import AnnotationError, CheckpointError
 from poselens.fusion.scores import write_scores
 from poselens.pose.layouts import get_layout
-from poselens.rgb.network import RgbNetwork
-from poselens.skeleton.network import CtrGcn
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
-from poselens.training.compiling import compiles
-from poselens.training.config import RgbSection, SkeletonSection, differences, to_yaml
+from poselens.training.compiling import compiles, replays
+from poselens.training.config import (
+    RgbSection,
+    SkeletonSection,
+    differences,
+    identity,
+    to_yaml,
+)
 from poselens.training.contrastive import Contrast, build_contrast, contrastive
-from poselens.training.initial import load_initial_skeleton_weights, load_initial_weights
+from poselens.training.explain import environment, explain, mean_data_wait, now, told_at_start
+from poselens.training.freeze import counted, freeze
+from poselens.training.gradients import descent_of
+from poselens.training.initial import start_from
 from poselens.training.loop import STATE_FILE, Outcome, Plan, fit
-from poselens.training.objectives import Objective, cross_entropy
+from poselens.training.memory import memory_faults_told
+from poselens.training.objectives import Balance, Objective, cross_entropy
 from poselens.training.optim import build_optimizer, learning_rate
 from poselens.training.samples import Samples
 from poselens.training.state import Progress, saved_fingerprint
+from poselens.training.tensorboard import Board, require_tensorboard
 from poselens.types import Scores
 
 RUN_FORMAT = 1
@@ -88,7 +96,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
 
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
-            ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol.
+            ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol, ``CFG-050`` no
+            TensorBoard, ``CFG-051`` more frozen stages than there are.
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
             ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
@@ -97,8 +106,9 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
             ``ENV-012`` no memory, ``ENV-013`` no compiler.
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
     """
-    batch_size = section.training.batch_size
-    with claimed(request.out, resume=request.resume), memory_faults_named(batch_size):
+    if section.training.tensorboard:
+        require_tensorboard()
+    with claimed(request.out, resume=request.resume), memory_faults_told(section):
         return _train(folder, section, request)
 
 
@@ -121,16 +131,19 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
     parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
     torch.manual_seed(settings.seed)
     network = build_network(stream)
-    taken = _start_from(network, section.weights)
+    taken = start_from(network, section.weights)
     network.to(device)
+    frozen = freeze(network, section)
     write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+    made = environment(device)
+    explain(request.out, request.root, config, {"environment": made})
     samples = Samples(folder, section, stream, parts, request.out, device)
     contrast = _contrast(section, samples, folder, stream, device)
-    outcome = _fit(network, contrast, section, samples, device, request, digest)
+    outcome = _fit(network, contrast, section, samples, device, request, digest, frozen)
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})
     _write_result(request.out, network, outcome, section, samples, device)
-    facts = {
+    facts: dict[str, Any] = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
         "stream": stream.model_dump(mode="json"),
@@ -147,13 +160,18 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
         "selection": _selection(section, outcome.progress, len(parts["val"])),
         "epochs": outcome.progress.epoch,
         "seed": settings.seed,
-        "params": sum(parameter.numel() for parameter in network.parameters()),
+        "stopped_early": outcome.progress.epoch < settings.epochs,
+        "lr": settings.base_rate,
+        "trained_params": counted(network)[0],
+        "params": counted(network)[1],
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
         "torch": torch.__version__,
         "settings": digest,
+        "environment": {**made, "ended": now(), "data_wait": mean_data_wait(request.out)},
         "complete": True,
     }
+    explain(request.out, request.root, config, facts)
     write_json(request.out / RUN_FILE, facts)
     return Finished(0, facts)
 
@@ -221,16 +239,6 @@ def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, ND
     return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
 
 
-def _start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
-    """Load the weights that a recipe starts from; returns what was taken."""
-    if choice is None:
-        return None
-    if isinstance(network, RgbNetwork):
-        return load_initial_weights(network, choice)
-    assert isinstance(network, CtrGcn)
-    return load_initial_skeleton_weights(network, choice)
-
-
 def _contrast(
     section: RgbSection | SkeletonSection,
     samples: Samples,
@@ -253,11 +261,14 @@ def _contrast(
     ).to(device)
 
 
-def _objective(section: RgbSection | SkeletonSection, contrast: Contrast | None) -> Objective:
+def _objective(
+    section: RgbSection | SkeletonSection, contrast: Contrast | None, balance: Balance
+) -> Objective:
     smoothing = section.training.label_smoothing
     if contrast is None or isinstance(section, RgbSection) or section.contrast is None:
-        return cross_entropy(label_smoothing=smoothing)
-    return contrastive(contrast, weight=section.contrast.weight, label_smoothing=smoothing)
+        return cross_entropy(label_smoothing=smoothing, balance=balance)
+    weight = section.contrast.weight
+    return contrastive(contrast, weight=weight, label_smoothing=smoothing, balance=balance)
 
 
 def _fit(
@@ -268,11 +279,12 @@ def _fit(
     device: torch.device,
     request: Request,
     digest: str,
+    frozen: tuple[nn.Module, ...],
 ) -> Outcome:
     settings = section.training
     optimizer = build_optimizer(
         network,
-        lr=settings.lr,
+        lr=settings.base_rate,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
@@ -285,7 +297,7 @@ def _fit(
     def rate(progress: float) -> float:
         return learning_rate(
             progress,
-            lr=settings.lr,
+            lr=settings.base_rate,
             epochs=settings.epochs,
             schedule=settings.schedule,
             milestones=settings.milestones,
@@ -309,16 +321,21 @@ def _fit(
         steps=len(samples.batches),
         rate=rate,
         amp=amp,
-        replay=_replays(section, device),
-        compiled=settings.batch_size if compiled else None,
+        replay=replays(section, device),
+        compiled=-(-settings.batch_size // settings.accumulate) if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
         fingerprint=digest,
+        descent=descent_of(settings, contrast),
+        patience=settings.patience,
+        frozen=frozen,
+        notes=told_at_start(network, settings),
+        board=Board(request.out) if settings.tensorboard else None,
     )
     return fit(
         network,
-        _objective(section, contrast),
+        _objective(section, contrast, samples.balance(device)),
         optimizer,
         batches=lambda progress: samples.train_batches(progress, device),
         validate=validate if samples.validation_clips else None,
@@ -327,14 +344,6 @@ def _fit(
         resume=request.resume,
         beside=contrast,
     )
-
-
-def _replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
-    """Return whether to record steps; of itself where the host is the slower side."""
-    wanted = section.training.replay
-    if wanted == "auto":
-        return device.type == "cuda" and isinstance(section, SkeletonSection)
-    return wanted == "on" and device.type == "cuda"
 
 
 def _write_result(
@@ -376,11 +385,7 @@ def _selection(
 
 def _digest(config: dict[str, Any], folder: ClipFolder) -> str:
     """Return what a resumed run must agree on; how it is carried out is free to change."""
-    settings = {
-        k: v
-        for k, v in config["training"].items()
-        if k not in ("workers", "max_bad", "replay", "compile")
-    }
+    settings = identity(config["training"])
     content = {**config, "training": settings, "data": folder.fingerprint()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

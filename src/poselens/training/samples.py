@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from poselens.checkpoint import write_bytes
-from poselens.clips.assemble import Item, RgbClips
 from poselens.clips.ahead import Onwards, moved_ahead
+from poselens.clips.assemble import Item, RgbClips
 from poselens.clips.batches import EpochBatches, loaded, make_loader
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
@@ -26,7 +26,8 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import InputError
 from poselens.evaluation.collect import collect_scores
 from poselens.training.config import RgbSection, SkeletonSection
-from poselens.training.objectives import Batch
+from poselens.training.imbalance import balance_of
+from poselens.training.objectives import Balance, Batch
 from poselens.training.state import Progress
 from poselens.types import Scores
 
@@ -69,6 +70,7 @@ class Samples:
         self._input = section.input if isinstance(section, RgbSection) else None
         self._settings = section.training
         self._parts = parts
+        self._labels = folder.labels
         self._out = out
         self._unreadable: dict[str, str] = {}
         self.batches: EpochBatches | SkeletonBatches
@@ -102,6 +104,8 @@ class Samples:
             augment=None,
             batch_size=settings.batch_size,
         )
+        if settings.sampling == "balanced":
+            self.batches.balance()
         progress = Progress(skipped=dict(self._unreadable))
         self._require_readable(progress)
         if not len(self.batches):
@@ -120,6 +124,8 @@ class Samples:
             seed=settings.seed,
             repeats=settings.repeats,
         )
+        if settings.sampling == "balanced":
+            self.batches.balance(folder.labels[parts["train"]])
         loader = make_loader(moving, self.batches, workers=workers)
         self._train = Onwards(loader, self.batches, epochs=settings.epochs)
         self._val = make_loader(
@@ -138,6 +144,17 @@ class Samples:
         """Positions of the clips to train on, without those that are known to be unreadable."""
         return (
             self._train.clips if isinstance(self._train, SkeletonBatches) else self._parts["train"]
+        )
+
+    def balance(self, device: torch.device) -> Balance:
+        """Return how the loss makes up for rare classes among the training clips."""
+        return balance_of(
+            self._labels[self.training_clips],
+            num_classes=len(self._stream.classes),
+            weights=self._settings.class_weights,
+            beta=self._settings.class_beta,
+            tau=self._settings.logit_adjustment,
+            device=device,
         )
 
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:

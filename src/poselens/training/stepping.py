@@ -1,11 +1,13 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
+from dataclasses import replace
 from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from poselens.errors import NumericFault
+from poselens.training.gradients import Gradients
 from poselens.training.objectives import Batch, Losses, Objective
 
 _WARM_STEPS = 3
@@ -30,6 +32,7 @@ class EagerStep:
         optimizer: Over the parameters to train.
         amp: Whether to run under bfloat16 autocast.
         clip_norm: Largest gradient norm, or None.
+        gradients: How the gradient is computed; None for one pass over the whole batch.
     """
 
     def __init__(
@@ -40,11 +43,10 @@ class EagerStep:
         *,
         amp: bool,
         clip_norm: float | None,
+        gradients: Gradients | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self._network = network
-        self._objective = objective
-        self._amp = amp
+        self._gradients = gradients or Gradients(network, objective, optimizer, bf16=amp)
         self._clip_norm = clip_norm
 
     def __call__(self, batch: Batch) -> Losses:
@@ -57,8 +59,11 @@ class EagerStep:
         losses, norm, finite = self.descend(batch)
         # one question to the device for both, after its work is queued
         if not bool(finite):
+            if self._gradients.skips(losses):
+                return replace(losses.detached(), taken=False)
             self.refuse(losses, norm, batch)
         self.finish(norm)
+        self._gradients.taken()
         return losses.detached()
 
     def settle(self) -> None:
@@ -66,10 +71,7 @@ class EagerStep:
 
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
-        with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
-            losses = self._objective(self._network, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses = self._gradients(batch)
         gradients = [each.grad for each in self._graded() if each.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         return losses, norm, torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
