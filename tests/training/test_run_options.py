@@ -1,6 +1,7 @@
 """Every option of training, from settings to a finished run."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -259,3 +260,20 @@ def test_memory_that_ends_in_a_run_is_no_end(go, tmp_path, monkeypatch, capsys):
     one, two = (read_tensors(tmp_path / name / "state.safetensors") for name in ("run", "two"))
     assert all(torch.equal(one[name], value) for name, value in two.items())
     assert np.isfinite(read_rows(tmp_path / "run" / "log.jsonl")[0]["loss"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_leaves_no_data_process(go, tmp_path, monkeypatch, workers):
+    """Also while its traceback is looked at."""
+
+    def objective(**_options):
+        def fails(*_arguments):
+            assert len(multiprocessing.active_children()) == workers
+            raise RuntimeError("in a step")
+
+        return fails
+
+    monkeypatch.setattr(run_module, "cross_entropy", objective)
+    with pytest.raises(RuntimeError, match="in a step"):
+        go("rgb", tmp_path / "run", workers=workers)
+    assert multiprocessing.active_children() == []

@@ -57,6 +57,10 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if not word or any(letter in word for letter in " \t\n'\"$`\\;&|") else word
 
 
+def _in_a_cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("\n", " ")
+
+
 def _device(device: torch.device) -> dict[str, Any]:
     if device.type != "cuda":
         return {"type": "cpu", "name": platform.machine()}
@@ -130,7 +134,7 @@ def explain(out: Path, root: Path, config: Mapping[str, Any], facts: Mapping[str
         "|---|---|",
         f"| started | {made['started']} |",
         *([f"| ended | {made['ended']} |"] if "ended" in made else []),
-        f"| command | `{made['command']}` |",
+        f"| command | `{_in_a_cell(made['command'])}` |",
         f"| device | {made['device']['name']}, {made['cores']} cores |",
         f"| versions | {', '.join(f'{k} {v}' for k, v in made['versions'].items())} |",
         *([f"| commit | {made['commit']} |"] if made["commit"] else []),

@@ -139,7 +139,11 @@ def _train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: R
     explain(request.out, request.root, config, {"environment": made})
     samples = Samples(folder, section, stream, parts, request.out, device)
     contrast = _contrast(section, samples, folder, stream, device)
-    outcome = _fit(network, contrast, section, samples, device, request, digest, frozen)
+    try:
+        outcome = _fit(network, contrast, section, samples, device, request, digest, frozen)
+    except BaseException:
+        samples.close()
+        raise
     if outcome.exit_code:
         return Finished(outcome.exit_code, {})
     _write_result(request.out, network, outcome, section, samples, device)

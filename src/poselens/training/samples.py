@@ -208,6 +208,18 @@ class Samples:
             amp=amp,
         )
 
+    def close(self) -> None:
+        """End the data processes, whoever holds their loaders still.
+
+        The traceback of an error does, and the exit of Python, which would end the processes by
+        a signal, was seen to wait for them for ever under a sandboxed kernel.
+        """
+        train = self._train.loader if isinstance(self._train, Onwards) else self._train
+        for loader in (train, self._val):
+            running = getattr(loader, "_iterator", None)
+            if running is not None and hasattr(running, "_shutdown_workers"):
+                running._shutdown_workers()
+
     def _readable(
         self, source: Source, progress: Progress, device: torch.device
     ) -> Iterator[dict[str, Any]]:
