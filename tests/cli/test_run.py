@@ -1,12 +1,10 @@
 import shutil
 
-import numpy as np
 import pytest
 from drawn import QUICK
+from fake_pose import Fake
 
 from poselens.data.folder import open_folder
-from poselens.pose.estimators import Pose
-from poselens.types import Skeleton
 
 SET = [word for setting in (*QUICK, "training.batch_size=4") for word in ("--set", setting)]
 
@@ -22,17 +20,8 @@ def classes(drawn, tmp_path):
     return source
 
 
-class Standing:
-    layout = "coco-17"
-
-    def estimate(self, frames):
-        count = sum(1 for _ in frames)
-        joints = np.random.default_rng(0).uniform(10, 50, (1, count, 17, 2)).astype(np.float32)
-        return Pose(Skeleton(joints, "coco-17", "pixels"), np.ones(joints.shape[:3]))
-
-
 def test_from_videos_to_a_bundle_and_a_report(poselens, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr("poselens.recognition.pose.choose_estimator", lambda *_: (Standing(), None))
+    monkeypatch.setattr("poselens.recognition.pose.choose", lambda *_: (Fake(), None))
     out = tmp_path / "out"
     answer = poselens("run", classes, "--out", out, *SET, "--json")
     assert answer.code == 0

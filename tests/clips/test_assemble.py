@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from poselens.clips import assemble
+from poselens.clips import assemble, stretch
 from poselens.clips.assemble import (
     RgbClips,
     Sample,
@@ -147,8 +147,8 @@ def test_a_video_is_probed_once(tiny_folder, monkeypatch):
         asked.append(path)
         return real(path)
 
-    real = assemble.probe
-    monkeypatch.setattr(assemble, "probe", probe)
+    real = stretch.probe
+    monkeypatch.setattr(stretch, "probe", probe)
     clips = rgb(tiny_folder)
     for epoch in range(3):
         clips[epoch, 0, 2]
@@ -168,7 +168,7 @@ def test_the_region_is_that_of_the_joints_or_the_whole_frame(tiny_folder):
 def test_a_stretch_of_a_video(tiny_folder):
     path = open_folder(tiny_folder).video_path(0)
     source = video_source(path, None, RGB, start_s=0.1, end_s=0.3)
-    assert (source.first_frame, source.frames, source.promised) == (3, 6, None)
+    assert (source.first_frame, source.frames, source.promised) == (3, 6, 6)
     source = video_source(path, None, RGB, start_s=0.1, end_s=99.0)
     assert (source.first_frame, source.frames) == (3, 9)
     with pytest.raises(AnnotationError, match=r"frames 60 to 12 of 12.*correct start_s") as caught:

@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from poselens.clips.assemble import RgbClips
+from poselens.clips.assemble import RgbClips, SkippedClip
 from poselens.clips.regions import add_regions, cache_folder, cached_regions
 from poselens.clips.stream import RgbInput
 from poselens.data.folder import open_folder
+from poselens.data.video_extent import Extent
 
 SETTINGS = RgbInput(segments=2, snippet_length=3, scale=36, size=32)
 
@@ -123,13 +124,24 @@ def test_a_missing_video_is_left_out(root):
     assert 1 in cache
 
 
-def test_a_file_cut_short_ends_in_copies_of_its_last_frame(root, monkeypatch):
+def test_a_clip_whose_last_frames_cannot_be_decoded_ends_in_copies(root, monkeypatch):
     folder = open_folder(root)
     whole = each(folder, 0)
-    monkeypatch.setattr("poselens.clips.assemble.count_frames", lambda _: 15)
+    monkeypatch.setattr("poselens.clips.stretch.measure_extent", lambda _: Extent(13, 0))
     longer = each(folder, 0)
     np.testing.assert_array_equal(longer[:12], whole)
-    np.testing.assert_array_equal(longer[12:], np.stack([whole[-1]] * 3))
+    np.testing.assert_array_equal(longer[12], whole[-1])
     ledger = cache_folder(root, SETTINGS, "raw") / "clips.jsonl"
     assert added(root, [0]) == 1
-    assert json.loads(ledger.read_text())["frames"] == 15
+    assert json.loads(ledger.read_text())["frames"] == 13
+
+
+def test_a_clip_of_which_too_little_can_be_decoded_is_left_out(root, monkeypatch):
+    monkeypatch.setattr("poselens.clips.stretch.measure_extent", lambda _: Extent(15, 0))
+    cache = cached_regions(open_folder(root), [0], SETTINGS, "raw", workers=0)
+    assert "VID-019" in cache.skipped[0]
+    assert "12 of 15 frames can be read, expected at least 90% of them" in cache.skipped[0]
+    every = SETTINGS.model_copy(update={"segments": 5, "snippet": "mean"})
+    skipped = RgbClips(open_folder(root), settings=every, augment=None, seed=0)[0, 0, 0]
+    assert isinstance(skipped, SkippedClip)
+    assert "12 of 15 frames" in skipped.reason

@@ -7,7 +7,7 @@ import pytest
 
 from poselens.data.info import ClipRecord, DatasetInfo, ProtocolInfo, SkeletonInfo
 from poselens.data.writer import FolderWriter
-from poselens.errors import VideoError
+from poselens.errors import PoselensError, VideoError
 
 
 @pytest.fixture
@@ -52,6 +52,14 @@ def tiny(tmp_path: Path, info: DatasetInfo) -> Path:
     return root
 
 
+def _here(work, items, **_options):
+    for item in items:
+        try:
+            yield item, work(item)
+        except PoselensError as fault:
+            yield item, fault
+
+
 @pytest.fixture
 def fake_video(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A reader of text files ``WIDTHxHEIGHT FRAMES``, to test importers without FFmpeg."""
@@ -65,9 +73,13 @@ def fake_video(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         except ValueError as fault:
             raise VideoError("VID-003", "not a video", file=path) from fault
         width, height = size.split("x")
-        return SimpleNamespace(width=int(width), height=int(height), frames=int(frames))
+        return SimpleNamespace(
+            width=int(width), height=int(height), frames=int(frames), fps=30.0, duration_s=None
+        )
 
     module.probe = probe  # type: ignore[attr-defined]
     module.count_frames = lambda path: probe(path).frames  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "poselens.data.video", module)
+    # a child process would not see it
+    monkeypatch.setattr("poselens.data.found_videos.in_children", _here)
     return module

@@ -58,15 +58,15 @@ def test_what_is_declared_or_between_train_and_validation_is_not_refused(tmp_pat
 
 def test_copies_found_by_a_check_of_this_version_count(tmp_path):
     folder = plain(tmp_path, CLEAN)
-    facts = {"fingerprint": folder.fingerprint(), "twins": [["c002", "c000"]]}
+    facts = {"clips_fingerprint": folder.clips_fingerprint(), "twins": [["c002", "c000"]]}
     (leak,) = checked(folder, facts).leaks
     assert (leak.kind, leak.parts, leak.examples) == ("clip", ("train", "test"), ("c000 and c002",))
     assert checked(folder, {**facts, "twins": []}).leaks == []
-    stale = checked(folder, {**facts, "fingerprint": "0" * 64})
+    stale = checked(folder, {**facts, "clips_fingerprint": "0" * 64})
     assert stale.leaks == []
     assert stale.notes == [
-        "check/check.json is about another version of this data set: copies of clips that it names "
-        "are not looked at"
+        "check/check.json is about other clips than this data set has: copies of clips that it "
+        "names are not looked at"
     ]
 
 
@@ -81,7 +81,7 @@ def test_copies_found_by_a_check_of_this_version_count(tmp_path):
 def test_a_damaged_check_is_passed_over_and_that_is_said(tmp_path, content):
     folder = plain(tmp_path, CLEAN)
     if isinstance(content, dict):
-        content = {"fingerprint": folder.fingerprint(), **content}
+        content = {"clips_fingerprint": folder.clips_fingerprint(), **content}
     found = checked(folder, content)
     assert found.leaks == []
     assert found.notes == [

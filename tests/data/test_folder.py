@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from poselens.data.folder import open_folder
-from poselens.data.info import ClipRecord
+from poselens.data.info import ClipRecord, ProtocolInfo
 from poselens.errors import AnnotationError, SkeletonError, UsageError
 
 
@@ -214,3 +214,22 @@ def test_what_is_told_about_a_split_is_not_its_content(tiny: Path) -> None:
     assert open_folder(tiny).fingerprint() != first
     about.write_text(text.replace("hierarchy: {}\n", ""))
     assert open_folder(tiny).fingerprint() == first
+
+
+def test_the_clips_are_the_same_whatever_their_split(tiny: Path) -> None:
+    folder = open_folder(tiny)
+    first = folder.clips_fingerprint()
+    parted = folder.with_split("new", ProtocolInfo(description="x"), ["train"] * len(folder))
+    assert parted.clips_fingerprint() == first
+    rows = tiny / "clips.csv"
+    text = rows.read_text()
+    rows.write_text(text.replace("front", "back"))
+    assert open_folder(tiny).clips_fingerprint() == first
+    rows.write_text(text.replace("videos/a.mp4", "videos/z.mp4"))
+    assert open_folder(tiny).clips_fingerprint() != first
+    joints = tiny / "skeletons" / "pixels.npy"
+    content = bytearray(joints.read_bytes())
+    content[-1] ^= 1
+    rows.write_text(text)
+    joints.write_bytes(content)
+    assert open_folder(tiny).clips_fingerprint() != first

@@ -231,3 +231,16 @@ def test_no_damage_escapes_as_another_error(
     for skeleton in found.values():
         assert not np.isinf(skeleton.positions).any()
         assert skeleton.coverage > 0
+
+
+def test_damaged_json_is_told_with_its_place(tmp_path):
+    path = tmp_path / "a.json"
+    for text, place in (
+        (b'{"layout": "coco-17",\n "pixels": [}', "line 2 column 13"),
+        (b'{"pixels": 1, "pixels": 2}', "key 'pixels'"),
+        (b'{"pixels": "\xff"}', "byte 12"),
+    ):
+        path.write_bytes(text)
+        with pytest.raises(SkeletonError, match="valid JSON|twice") as caught:
+            read_skeleton(path)
+        assert caught.value.where == place

@@ -5,16 +5,19 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from fake_pose import here
 
 from poselens.clips.assemble import skeleton_input
 from poselens.clips.device import choose_device
 from poselens.data.folder import open_folder
 from poselens.data.info import ClipRecord, DatasetInfo, ProtocolInfo, SkeletonInfo
+from poselens.data.plain_yaml import plain_yaml
 from poselens.data.skeleton_file import write_skeleton
 from poselens.data.writer import FolderWriter
 from poselens.errors import AnnotationError, CheckpointError, SkeletonError, UsageError
@@ -25,7 +28,10 @@ from poselens.pose.layouts import get_layout
 from poselens.recipes import load
 from poselens.recipes.costing import recipe_cost
 from poselens.recipes.fusing import fuse_runs
-from poselens.recipes.posing import with_estimated_pose
+from poselens.recipes.pose_sources import DataSetClips
+from poselens.recipes.posing import Manner, estimate_poses
+from poselens.recognition.pose import Opened
+from poselens.recognition.pose_clip import PoseJob
 from poselens.recognition.recognizer import Recognizer
 from poselens.skeleton.augment import mirror
 from poselens.training.config import override
@@ -195,7 +201,7 @@ def test_what_is_said_of_layouts_counts_and_nothing_said_does_not(kennel, drawn,
         del info["layouts"]
         if not same:
             info["layouts"] = {"dog": DOG, "cat": DOG}
-        (other / "dataset.yaml").write_text(yaml.safe_dump(info, sort_keys=False))
+        (other / "dataset.yaml").write_text(plain_yaml(info))
         unlike = open_folder(other).fingerprint() != open_folder(data).fingerprint()
         assert unlike is not same
 
@@ -218,8 +224,16 @@ def test_an_estimators_own_layout_is_declared_with_its_joints(kennel, drawn, tmp
             joints = np.repeat(walk(0)[:, :1, :, :2], many, axis=1)
             return Pose(Skeleton(joints, "dog", "pixels"), np.ones(joints.shape[:3]))
 
-    plain = open_folder(drawn.data)
-    with_estimated_pose(plain, tmp_path / "posed", Kennel(), told=lambda _: None)
+    @dataclass(frozen=True)
+    class Opens:
+        def open(self):
+            return Opened(Kennel(), "kennel")
+
+        def facts(self):
+            return {"estimator": "kennel"}
+
+    source = DataSetClips(open_folder(drawn.data))
+    estimate_poses(source, tmp_path / "posed", PoseJob(Opens()), manner=Manner(engine=here))
     layouts._declared.clear()
     assert open_folder(tmp_path / "posed").skeleton(0, "pixels").layout == "dog"
     assert get_layout("dog").sides[3:5] == ("left", "right")

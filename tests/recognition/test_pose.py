@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
 from poselens.errors import CheckpointError, EnvironmentFault, UsageError
+from poselens.pose.people import DetectedPeople, SweptPeople
 from poselens.recognition import pose
-from poselens.recognition.pose import choose_estimator
+from poselens.recognition.pose import EstimatorChoice, choose, choose_estimator
 
 
 @pytest.fixture
@@ -10,7 +12,8 @@ def opened(monkeypatch):
     """Weights that an estimator was opened with."""
     files = []
 
-    def fake(weights):
+    def fake(weights, *, threshold):
+        assert threshold == 0.3
         files.append(weights)
         return "estimator"
 
@@ -44,7 +47,7 @@ def test_auto_goes_on_without_the_package(monkeypatch, empty_cache):
     empty_cache.mkdir()
     (empty_cache / "movenet_single_pose_lightning_ptq.tflite").write_bytes(b"weights")
 
-    def missing(_):
+    def missing(_, **options):
         raise EnvironmentFault("ENV-005", "finding joints needs the package ai-edge-litert")
 
     monkeypatch.setattr(pose, "open_movenet", missing)
@@ -67,5 +70,54 @@ def test_a_file_given_is_what_is_opened(opened, tmp_path):
 
 
 def test_an_unknown_estimator():
-    with pytest.raises(UsageError, match="found pose 'openpose', expected movenet, none or auto"):
+    with pytest.raises(
+        UsageError, match="found pose 'openpose', expected movenet, rtmpose, none or auto"
+    ):
         choose_estimator("openpose")
+
+
+def test_a_detector_means_rtmpose_and_both_files_are_needed(tmp_path):
+    weights, detector = tmp_path / "rtmpose.onnx", tmp_path / "rtmdet.onnx"
+    choice, note = choose("auto", weights, detector=detector)
+    assert (choice, note) == (EstimatorChoice("rtmpose", weights, detector), None)
+    for name, given in (
+        ("rtmpose", {}),
+        ("rtmpose", {"weights": weights}),
+        ("movenet", {"weights": weights, "detector": detector}),
+    ):
+        with pytest.raises(UsageError, match="RTMPose needs --weights and --detector") as caught:
+            choose(name, **given)
+        assert caught.value.code == "POSE-009"
+
+
+def test_rtmpose_is_opened_with_its_detector(tmp_path):
+    onnx_files = pytest.importorskip("onnx_files")
+    pytest.importorskip("onnxruntime")
+    weights = onnx_files.rtmpose(tmp_path / "rtmpose.onnx")
+    detector = onnx_files.detector(
+        tmp_path / "end2end.onnx", [(40, 40, 120, 140, 0.9), (180, 40, 260, 140, 0.8)], [0, 0]
+    )
+    choice = EstimatorChoice("rtmpose", weights, detector, "rtmdet", several=True)
+    opened = choice.open()
+    assert isinstance(opened.estimator, DetectedPeople)
+    assert opened.provider == "CPUExecutionProvider"
+    frame = np.full((480, 640, 3), 30, np.uint8)
+    frame[149:152, 149:152] = frame[169:172, 419:422] = 250
+    found = opened.estimator.estimate([frame] * 5)
+    assert found.skeleton.positions.shape == (2, 5, 17, 2)
+    places = found.skeleton.positions[:, :, 3]
+    # where the spot begins
+    np.testing.assert_allclose(places[0], [(150, 150)] * 5, atol=2)
+    np.testing.assert_allclose(places[1], [(420, 170)] * 5, atol=2)
+    assert choice.facts()["detector_sha256"] != choice.facts()["weights_sha256"]
+
+
+def test_several_people_by_movenet_need_another_way(opened, tmp_path, monkeypatch):
+    class Net:
+        look = None
+
+    monkeypatch.setattr(pose, "open_movenet", lambda _, threshold: Net())
+    choice = EstimatorChoice("movenet", tmp_path / "w", several=True)
+    assert isinstance(choice.open().estimator, SweptPeople)
+    with pytest.raises(EnvironmentFault, match="a GPU is required, but MoveNet runs on the CPU"):
+        EstimatorChoice("movenet", tmp_path / "w", require_gpu=True).open()

@@ -1,11 +1,12 @@
 import json
 import shutil
 
+import keypoint_files
 import numpy as np
 import pytest
 
 from poselens.data.skeleton_file import write_skeleton
-from poselens.data.video import write_video
+from poselens.data.video import probe, write_video
 from poselens.errors import AnnotationError, SkeletonError, UsageError, VideoError
 from poselens.pose.estimators import Pose
 from poselens.types import Skeleton
@@ -171,3 +172,30 @@ def test_without_skeleton_streams_the_file_must_name_its_layout(rgb_only, tmp_pa
     with pytest.raises(SkeletonError, match="does not name its joint layout") as caught:
         rgb_only.read(skeleton=tmp_path / "plain.npy")
     assert caught.value.code == "SKEL-006"
+
+
+def test_key_points_of_a_tool_are_a_skeleton_file(recognizer, drawn, tmp_path):
+    whole = keypoint_files.moving(1, 25)
+    folder = keypoint_files.write_openpose(tmp_path / "clip", whole)
+    clip = recognizer.read(skeleton=folder)
+    assert clip.joints["pixels"].layout == "openpose-25"
+    # MediaPipe's landmarks are shares of the picture, whose size the video knows
+    frames = keypoint_files.mediapipe_frames(keypoint_files.moving(1, 33))
+    path = keypoint_files.write_json(tmp_path / "a.json", frames)
+    with pytest.raises(SkeletonError, match="give its video, or --size"):
+        recognizer.read(skeleton=path)
+    clip = recognizer.read(drawn.video, skeleton=path)
+    x, y = clip.joints["pixels"].positions[0, 0, 0]
+    share = frames[0][0]["x"], frames[0][0]["y"]
+    seen = probe(drawn.video)
+    np.testing.assert_allclose([x, y], [share[0] * seen.width, share[1] * seen.height], rtol=1e-5)
+
+
+def test_an_animals_joints_are_not_taken_for_those_of_the_streams(recognizer, tmp_path):
+    names = [f"part {n}" for n in range(17)]
+    whole = keypoint_files.moving(1, 17)
+    path = keypoint_files.write_deeplabcut(tmp_path / "a.csv", whole, names)
+    with pytest.raises(SkeletonError, match="17 joints .* are those of no known layout"):
+        recognizer.read(skeleton=path)
+    clip = recognizer.read(skeleton=path, layout="coco-17")
+    assert clip.joints["pixels"].layout == "coco-17"

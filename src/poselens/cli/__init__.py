@@ -22,6 +22,7 @@ from poselens.cli.doctor import doctor
 from poselens.cli.evaluate import evaluate
 from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
+from poselens.cli.pose import pose
 from poselens.cli.predict import predict
 from poselens.cli.report import report
 from poselens.cli.run import run
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
+app.command("pose")(pose)
 app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)

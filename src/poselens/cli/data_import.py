@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MAX_BAD = 0.01
 """Largest share of damaged clips that still counts as a clean import."""
 
-NO_CLIP = ("DATA-012", "DATA-021", "DATA-030")
-"""Codes of files never meant as clips, or listed as unusable, and of classes without files."""
+NO_CLIP = ("DATA-012", "DATA-021", "DATA-030", "PKL-008")
+"""Codes of what was never meant as a clip or is listed as unusable, or lost its video or joints."""
 
 PROGRESS = "told"
 """The keyword of importers that say how far they are."""
@@ -32,9 +32,28 @@ class Format(StrEnum):
     BANDAI2 = "bandai2"
     FOLDER = "folder"
     CSV = "csv"
+    PYSKL = "pyskl"
+    FINEGYM = "finegym"
     NTU60 = "ntu60"
     NTU120 = "ntu120"
     CTR_GCN = "ctr-gcn"
+    KEYPOINTS = "keypoints"
+    BORIS = "boris"
+    ELAN = "elan"
+
+
+class Subset(StrEnum):
+    """Which classes of FineGym."""
+
+    GYM99 = "gym99"
+    GYM288 = "gym288"
+
+
+class Version(StrEnum):
+    """Which train list of FineGym."""
+
+    V1_0 = "v1.0"
+    V1_1 = "v1.1"
 
 
 class Linked(StrEnum):
@@ -43,6 +62,20 @@ class Linked(StrEnum):
     COPY = "copy"
     HARD = "hard"
     SYMBOLIC = "symbolic"
+
+
+Picture = Annotated[str | None, typer.Option(help="utd-mhad as published: colour or depth.")]
+Tool = Annotated[
+    str | None, typer.Option(help="keypoints: the tool, where it is not told by content.")
+]
+Size = Annotated[
+    str | None, typer.Option(help="keypoints: WIDTHxHEIGHT, for MediaPipe without videos.")
+]
+Tier = Annotated[str | None, typer.Option(help="elan: the tier whose annotations are the classes.")]
+PointWindow = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="boris: seconds of a clip around an event without duration."),
+]
 
 
 def import_(
@@ -65,20 +98,52 @@ def import_(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Reading processes; one per core by default.")
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Joint layout, where files do not say it: a name or a YAML file."),
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File of class names, one a line, in the order of labels.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Least confidence of a joint that counts as seen.")
+    ] = None,
+    skeletons: Annotated[
+        Path | None, typer.Option(help="Annotation pickle with the joints of FineGym's clips.")
+    ] = None,
+    subset: Annotated[Subset | None, typer.Option(help="Classes of FineGym.")] = None,
+    version: Annotated[Version | None, typer.Option(help="Train list of FineGym.")] = None,
+    picture: Picture = None,
+    tool: Tool = None,
+    size: Size = None,
+    tier: Tier = None,
+    point_window: PointWindow = None,
     as_json: Json = False,
 ) -> int:
     """Make a data set folder out of recordings.
 
-    A published data set, a folder of videos per class, or a CSV. Options that the format has no use
-    for are refused. Exit code 1 when more than 1 % of the clips were left out as damaged.
+    A published data set, a folder of videos per class, a CSV, key points of a tool, or annotations
+    of BORIS or ELAN. Options that the format has no use for are refused. Exit code 1 when more than
+    1 % of the clips were left out as damaged.
     """
-    given = {
+    given: dict[str, Any] = {
         "videos": videos,
         "link": None if link is None else link.value,
         "seed": seed,
+        "picture": picture,
+        "tool": tool,
+        "size": size,
+        "tier": tier,
+        "point_window": point_window,
         "missing": missing,
         "names": names,
         "workers": workers,
+        "layout": layout,
+        "classes": classes,
+        "min_score": min_score,
+        "skeletons": skeletons,
+        "subset": None if subset is None else subset.value,
+        "version": None if version is None else version.value,
     }
     report = _call(
         kind, src, out, {name: value for name, value in given.items() if value is not None}
@@ -96,7 +161,20 @@ def import_(
 
 def importers() -> dict[Format, "Callable[..., ImportReport]"]:
     """Return the function that imports each format; its keywords are the options it takes."""
-    from poselens.data import bandai2, class_folders, csv_clips, ctr_gcn, ntu, nw_ucla, utd_mhad
+    from poselens.data import (
+        bandai2,
+        boris,
+        class_folders,
+        csv_clips,
+        ctr_gcn,
+        elan,
+        finegym,
+        keypoint_clips,
+        ntu,
+        nw_ucla,
+        pyskl,
+        utd_mhad,
+    )
 
     return {
         Format.UTD_MHAD: utd_mhad.import_utd_mhad,
@@ -107,6 +185,11 @@ def importers() -> dict[Format, "Callable[..., ImportReport]"]:
         Format.NTU60: ntu.import_ntu60,
         Format.NTU120: ntu.import_ntu120,
         Format.CTR_GCN: ctr_gcn.import_ctr_gcn,
+        Format.PYSKL: pyskl.import_pyskl,
+        Format.FINEGYM: finegym.import_finegym,
+        Format.KEYPOINTS: keypoint_clips.import_keypoints,
+        Format.BORIS: boris.import_boris,
+        Format.ELAN: elan.import_elan,
     }
 
 

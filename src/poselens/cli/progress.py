@@ -26,7 +26,9 @@ def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     with Progress(console=console, disable=not console.is_terminal) as shown:
         task = shown.add_task(title, total=total)
 
-        def advance(step: int = 1, *_rest: object) -> None:
+        def advance(step: int = 1, *_rest: object, total: int | None = None) -> None:
+            if total is not None:
+                shown.update(task, total=total)
             shown.advance(task, step)
 
         yield advance

@@ -76,18 +76,22 @@ def _with_joints(
     folder: "ClipFolder", posed: Path, pose: str, pose_weights: Path | None
 ) -> tuple["ClipFolder", list[str]]:
     """Return the data set with estimated joints, or as it is where none can be estimated."""
-    from poselens.cli.progress import bar
+    from poselens.cli.pose import progress
     from poselens.data.folder import open_folder
-    from poselens.recipes.posing import with_estimated_pose
-    from poselens.recognition.pose import choose_estimator
+    from poselens.recipes.pose_results import read_report
+    from poselens.recipes.pose_sources import DataSetClips
+    from poselens.recipes.posing import estimate_poses, notes_of
+    from poselens.recognition.pose import choose
+    from poselens.recognition.pose_clip import PoseJob
 
     if posed.exists():
-        return open_folder(posed), []
-    estimator, note = choose_estimator(pose, pose_weights)
-    if estimator is None:
+        finished = read_report(posed)
+        return open_folder(posed), [] if finished is None else list(notes_of(finished))
+    choice, note = choose(pose, pose_weights)
+    if choice is None:
         told = note or "no skeletons: --pose none"
         tell(told)
         return folder, [told]
-    with bar("estimating poses", len(folder)) as advance:
-        notes = with_estimated_pose(folder, posed, estimator, told=advance)
-    return open_folder(posed), notes
+    with progress() as begun:
+        made = estimate_poses(DataSetClips(folder), posed, PoseJob(choice), begun=begun)
+    return open_folder(posed), [] if made is None else list(notes_of(made))

@@ -29,9 +29,10 @@ from poselens.clips.crop import Region, activity_region
 from poselens.clips.look import view_numbers
 from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
+from poselens.clips.stretch import find_stretch, require_whole
 from poselens.clips.views import Views, one_view
 from poselens.data.folder import ClipFolder
-from poselens.data.video import count_frames, iterate_frames, probe, read_frames
+from poselens.data.video import iterate_frames, read_frames
 from poselens.errors import AnnotationError, InputError, PoselensError
 from poselens.pose.layouts import get_layout
 from poselens.skeleton.prepare import prepare
@@ -86,16 +87,16 @@ class VideoSource:
     Attributes:
         path: The video.
         first_frame: Where the clip starts.
-        frames: Frames in the clip.
+        frames: Frames of the clip that are there.
         region: Box and reason of Eq. (1)-(2).
-        promised: Frames the container claims for the whole file, None where it does not say.
+        promised: Frames it would have if the file were whole.
     """
 
     path: Path
     first_frame: int
     frames: int
     region: Region
-    promised: int | None = None
+    promised: int
 
 
 def video_source(
@@ -112,18 +113,8 @@ def video_source(
         VideoError: As ``poselens.data.video``.
         AnnotationError: ``DATA-025`` when start and end lie outside the video.
     """
-    facts = probe(path)
-    total = count_frames(path)
-    first = 0 if start_s is None else round(start_s * facts.fps)
-    last = total if end_s is None else min(round(end_s * facts.fps), total)
-    if last <= first:
-        raise AnnotationError(
-            "DATA-025",
-            f"the clip covers frames {first} to {last} of {total}",
-            file=path,
-            mend="correct start_s and end_s in clips.csv",
-        )
-    size = (facts.height, facts.width)
+    found = find_stretch(path, start_s=start_s, end_s=end_s)
+    size = (found.facts.height, found.facts.width)
     if skeleton is None or not settings.crop:
         joints = np.full((1, 1, 1, 2), np.nan, np.float32)
     else:
@@ -135,20 +126,26 @@ def video_source(
         square=settings.square,
         percentile=settings.percentile,
     )
-    promised = facts.frames if start_s is None and end_s is None else None
-    return VideoSource(path, first, last - first, region, promised)
+    return VideoSource(path, found.first, found.frames, region, found.promised)
 
 
 def read_video(
     source: VideoSource, settings: RgbInput, wanted: NDArray[np.int64]
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Decode the wanted frames of a clip, cut to its region and resized to ``scale``."""
+    """Decode the wanted frames of a clip, cut to its region and resized to ``scale``.
+
+    Raises:
+        VideoError: As ``poselens.data.video``; ``VID-019`` when too few of the clip's frames can be
+            decoded. A few that are missing at its end are copies of the last one.
+    """
     frames = read_frames(
         source.path,
         (wanted + source.first_frame).tolist(),
         box=source.region.box,
         size=(settings.scale, settings.scale),
     )
+    if frames.short:
+        require_whole(source.path, frames.decoded - source.first_frame, source.frames)
     return frames.pixels
 
 
@@ -311,6 +308,7 @@ class RgbClips(Dataset[Item]):
         ):
             shown += 1
             yield frame
+        require_whole(source.path, shown, source.frames)
         if shown < source.frames:
             last = read_video(source, self._settings, np.array([source.frames - 1]))[0]
             yield from (last for _ in range(source.frames - shown))
@@ -324,10 +322,12 @@ class RgbClips(Dataset[Item]):
         path = self._folder.video_path(clip)
         if path is None:
             raise AnnotationError("DATA-026", "the clip has no video", where=record.id)
-        return video_source(
+        source = video_source(
             path,
             self._folder.skeleton(clip, "pixels"),
             self._settings,
             start_s=record.start_s,
             end_s=record.end_s,
         )
+        require_whole(path, source.frames, source.promised)
+        return source

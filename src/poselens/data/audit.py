@@ -38,13 +38,12 @@ class Audit:
         return [leak for leak in self.leaks if leak.parts[1] == part]
 
 
-def audit(folder: ClipFolder, protocol: str, *, checked: ClipFolder | None = None) -> Audit:
+def audit(folder: ClipFolder, protocol: str) -> Audit:
     """Look for leakage, with the duplicates that the last `poselens data check` found.
 
     Args:
         folder: The data set.
         protocol: Name of the split.
-        checked: The same clips as they lie on the disk, where ``folder`` has more protocols.
 
     Raises:
         UsageError: ``CFG-004`` for an unknown protocol.
@@ -53,7 +52,7 @@ def audit(folder: ClipFolder, protocol: str, *, checked: ClipFolder | None = Non
         f"{count} clips of {protocol!r} name no {name}, so nobody can tell whether parts share one"
         for name, count in unknown_columns(folder, protocol).items()
     ]
-    twins, note = _twins(checked or folder)
+    twins, note = _twins(folder)
     leaks = find_leaks(folder, protocol, twins=twins)
     return Audit(leaks, unknown, [note] if note else [])
 
@@ -120,7 +119,7 @@ def kept_leaks(data: object) -> list[Mapping[str, Any]]:
 
 
 def _twins(folder: ClipFolder) -> tuple[list[tuple[int, int]], str | None]:
-    """Return the duplicates of the last check of this very data set; else none, and why."""
+    """Return the duplicates that the last check of these clips found; else none, and why."""
     path = folder.root / CHECK_FILE
     damaged = f"{CHECK_FILE} is damaged: copies of clips that it names are not looked at"
     try:
@@ -133,9 +132,9 @@ def _twins(folder: ClipFolder) -> tuple[list[tuple[int, int]], str | None]:
         return [], damaged
     if not isinstance(content, dict) or not isinstance(content.get("twins"), list):
         return [], damaged
-    if content.get("fingerprint") != folder.fingerprint():
+    if content.get("clips_fingerprint") != folder.clips_fingerprint():
         return [], (
-            f"{CHECK_FILE} is about another version of this data set: copies of clips that it "
+            f"{CHECK_FILE} is about other clips than this data set has: copies of clips that it "
             "names are not looked at"
         )
     pairs = content["twins"]

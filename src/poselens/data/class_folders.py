@@ -72,21 +72,23 @@ def import_class_folders(
 
 
 def _find_videos(src: Path, report: ImportReport) -> list[tuple[ClipRecord, str, Path]]:
-    # video reading loads FFmpeg; opening a finished data set does not need it
-    from poselens.data.video import probe
+    # imported here: it takes the suffixes from this module
+    from poselens.data.found_videos import look_at
 
-    found: list[tuple[ClipRecord, str, Path]] = []
-    taken: set[str] = set()
+    paths: list[Path] = []
     for path in _walk(src, report):
-        relative = path.relative_to(src)
-        reason = _unusable(relative)
+        reason = _unusable(path.relative_to(src))
         if reason:
             report.skip("DATA-021", path, reason)
-            continue
-        try:
-            seen = probe(path)
-        except PoselensError as fault:
-            report.skip_fault(fault, path)
+        else:
+            paths.append(path)
+    found: list[tuple[ClipRecord, str, Path]] = []
+    taken: set[str] = set()
+    looks = look_at(paths, count=False)
+    for path in paths:
+        relative, seen = path.relative_to(src), looks[path]
+        if isinstance(seen, PoselensError):
+            report.skip_fault(seen, path)
             continue
         name = clip_id(relative.with_suffix("").as_posix(), taken)
         record = ClipRecord(

@@ -1,40 +1,22 @@
 """Importer for a CSV file that lists videos and labels."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from poselens.data.annotated import AnnotatedClip, seconds, write_annotated
 from poselens.data.disk import require_free
-from poselens.data.folds import joined
-from poselens.data.importing import (
-    ImportReport,
-    Link,
-    clip_id,
-    place_videos,
-    require_clips,
-    video_roots,
-)
-from poselens.data.info import (
-    PARTS,
-    ClipRecord,
-    Column,
-    DatasetInfo,
-    Part,
-    ProtocolInfo,
-    cannot_read,
-    nearest,
-)
-from poselens.data.splits import carve
-from poselens.data.table import DECIMAL, id_fault, span_fault
-from poselens.data.writer import FolderWriter
-from poselens.errors import AnnotationError, PoselensError, UsageError
+from poselens.data.importing import ImportReport, Link, clip_id
+from poselens.data.info import PARTS, ClipRecord, cannot_read, nearest
+from poselens.data.table import id_fault, span_fault
+from poselens.errors import AnnotationError, UsageError
 
-COLUMNS = ("video", "label", "id", "subject", "view", "source", "start", "end", "split")
+COLUMNS = (
+    "video", "label", "id", "subject", "view", "source", "session", "event", "start", "end",
+    "split",
+)  # fmt: skip
 REQUIRED = ("video", "label")
-GIVEN, RANDOM = "given", "random"
-FEWEST_GROUPS = 3
-"""One for each part."""
+SEPARATORS = (",", ";", "\t")
 
 
 def import_csv(
@@ -42,9 +24,10 @@ def import_csv(
 ) -> ImportReport:
     """Import a CSV file with columns video and label.
 
-    Optional columns: id, subject, view, source, start and end (seconds), split (train, val, test).
-    Videos are relative to the CSV's folder, or absolute below it. Clips of one video share it and,
-    unless ``source`` says otherwise, its path as their source.
+    Optional columns: id, subject, view, source, session, event, start and end (seconds, or
+    h:mm:ss.mmm), split (train, val, test). Fields are separated as the header is, by commas,
+    semicolons or tabs. Videos are relative to the CSV's folder, or absolute below it. Clips of one
+    video share it and, unless ``source`` says otherwise, its path as their source.
 
     With a split column the protocol is ``given``. Without one it is ``random``: about 20 % test,
     then 20 % validation, by whole subjects and sources together, classes as even as that allows;
@@ -71,125 +54,151 @@ def import_csv(
     require_free(out)
     root = (videos or src.parent).resolve()
     rows = _read_rows(src, root)
-    report = ImportReport()
-    rows = _probed(rows, src, report)
-    require_clips(len(rows), src, report)
-    classes = sorted({row.label for row in rows})
-    protocol, about, parts = _parts(rows, seed)
-    origins = {row.record.video or "": row.origin for row in rows}
-    info = DatasetInfo(
-        name=src.stem or "clips",
-        classes=classes,
-        protocols={protocol: about},
-        mirror="none",
-        source=f"CSV file {src.name}",
-        video_roots=video_roots(link, origins),
-    )
-    with FolderWriter(out, info) as writer:
-        for row, part in zip(rows, parts, strict=True):
-            record = replace(row.record, label=classes.index(row.label))
-            writer.add(record, {protocol: part}, {})
-        place_videos(origins, writer.staging, link)
-        report.imported = len(rows)
-        report.write(writer.staging)
-    return report
+    return write_annotated(
+        rows, src, out,
+        source=f"CSV file {src.name}", report=ImportReport(), link=link, seed=seed,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    record: ClipRecord
-    label: str
-    split: str | None
-    origin: Path
-    line: int
-
-
-def _read_rows(src: Path, root: Path) -> list[_Row]:
-    line = 1
-
-    def refuse(code: str, message: str, mend: str | None = None) -> AnnotationError:
-        return AnnotationError(code, message, file=src, where=f"line {line}", mend=mend)
-
-    rows: list[_Row] = []
+def _read_rows(src: Path, root: Path) -> list[AnnotatedClip]:
+    rows: list[AnnotatedClip] = []
     lines: dict[str, int] = {}
     taken: set[str] = set()
+    for line, values in read_table(src, COLUMNS, REQUIRED):
+        row = _row(values, src, root, line, taken)
+        first = lines.setdefault(row.record.id, line)
+        if first != line:
+            raise AnnotationError(
+                "DATA-007",
+                f"id {row.record.id!r} is there twice, in lines {first} and {line}",
+                file=src,
+                where=f"line {line}",
+                mend="give every clip an id of its own",
+            )
+        rows.append(row)
+    return rows
+
+
+def read_table(
+    src: Path, columns: Sequence[str], required: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+    """Read a table with a header into the line and the fields by column of each row.
+
+    Args:
+        src: A CSV file, separated as its header is: by commas, semicolons or tabs.
+        columns: The columns that may be there.
+        required: Those that must.
+
+    Raises:
+        AnnotationError: ``DATA-004`` for a column that is unknown, missing or there twice,
+            ``DATA-005`` for a row that cannot be read, each with the line.
+        EnvironmentFault: ``ENV-004`` not readable.
+    """
+    line = 1
+
+    def refuse(code: str, message: str, mend: str) -> AnnotationError:
+        return AnnotationError(code, message, file=src, where=f"line {line}", mend=mend)
+
+    rows: list[tuple[int, dict[str, str]]] = []
     try:
         with src.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
+            separator = _separator(file.readline(), columns)
+            file.seek(0)
+            reader = csv.reader(file, strict=True, delimiter=separator)
             header = [name.strip().lower() for name in next(reader, [])]
             for name in header:
-                if name not in COLUMNS or header.count(name) > 1:
+                if name not in columns or header.count(name) > 1:
                     raise refuse(
-                        "DATA-004", f"unknown or repeated column {name!r}{nearest(name, COLUMNS)}",
-                        f"use {', '.join(COLUMNS)}",
+                        "DATA-004", f"unknown or repeated column {name!r}{nearest(name, columns)}",
+                        f"use {', '.join(columns)}",
                     )  # fmt: skip
-            for name in REQUIRED:
+            for name in required:
                 if name not in header:
-                    raise refuse("DATA-004", f"column {name!r} is missing")
+                    raise refuse("DATA-004", f"column {name!r} is missing", "add it")
             line = reader.line_num + 1
             for fields in reader:
                 if fields and len(fields) != len(header):
-                    raise refuse("DATA-005", f"found {len(fields)} fields, expected {len(header)}")
+                    raise refuse(
+                        "DATA-005", f"found {len(fields)} fields, expected {len(header)}",
+                        "put fields that hold a separator in quotes",
+                    )  # fmt: skip
                 if fields:
                     values = dict(zip(header, (field.strip() for field in fields), strict=True))
-                    row = _row(values, src, root, line, taken)
-                    first = lines.setdefault(row.record.id, line)
-                    if first != line:
-                        raise refuse(
-                            "DATA-007",
-                            f"id {row.record.id!r} is there twice, in lines {first} and {line}",
-                        )
-                    rows.append(row)
+                    rows.append((line, values))
                 line = reader.line_num + 1
     except (UnicodeDecodeError, csv.Error) as fault:
-        raise refuse("DATA-005", f"not UTF-8 CSV text ({type(fault).__name__})") from fault
+        raise refuse(
+            "DATA-005", f"not UTF-8 CSV text ({type(fault).__name__})", "save it as UTF-8 CSV"
+        ) from fault
     except OSError as fault:
         raise cannot_read(fault, src) from fault
     return rows
 
 
-def _row(values: Mapping[str, str], src: Path, root: Path, line: int, taken: set[str]) -> _Row:
-    def refuse(code: str, message: str, mend: str | None = None) -> AnnotationError:
+def _separator(header: str, columns: Sequence[str]) -> str:
+    """Return the separator under which most names of the header are columns."""
+
+    def known(separator: str) -> int:
+        names = [name.strip(' "\ufeff\r\n').lower() for name in header.split(separator)]
+        return sum(name in columns for name in names)
+
+    return max(SEPARATORS, key=known)
+
+
+def _row(
+    values: Mapping[str, str], src: Path, root: Path, line: int, taken: set[str]
+) -> AnnotatedClip:
+    def refuse(code: str, message: str, mend: str) -> AnnotationError:
         return AnnotationError(code, message, file=src, where=f"line {line}", mend=mend)
 
     for name in REQUIRED:
         if not values[name]:
-            raise refuse("DATA-005", f"{name} is empty")
-    if "\0" in values["video"]:
-        raise refuse("DATA-009", "the video's path has a NUL character")
-    # without following links: a link inside the folder that points elsewhere is the user's own
-    origin = Path(root, values["video"])
-    inside = Path(_normal(origin))
-    if not inside.is_relative_to(root):
-        raise refuse(
-            "DATA-009",
-            f"video {values['video']!r} is outside {root}",
-            "give the folder that holds all videos",
-        )
+            raise refuse("DATA-005", f"{name} is empty", "fill it, or remove the line")
+    inside = path_below(values["video"], root, "video", refuse)
     split = values.get("split")
     if split is not None and split not in ("", *PARTS):
-        raise refuse("DATA-008", f"split is {split!r}, expected train, val, test or nothing")
-    span: list[float | None] = []
-    for name in ("start", "end"):
-        text = values.get(name, "")
-        if text and not DECIMAL.fullmatch(text):
-            raise refuse("DATA-005", f"{name} is {text!r}, expected seconds")
-        span.append(float(text) if text else None)
+        raise refuse(
+            "DATA-008", f"split is {split!r}, expected train, val, test or nothing", "correct it"
+        )
+    span = [seconds(values.get(name, ""), name, refuse) for name in ("start", "end")]
     relative = inside.relative_to(root).as_posix()
     name = values.get("id") or clip_id(str(Path(relative).with_suffix("")), taken)
     fault = id_fault(name) or span_fault(*span)
     if fault:
-        raise refuse("DATA-005", fault)
+        raise refuse("DATA-005", fault, "correct the line")
     record = ClipRecord(
         id=name,
         video=f"videos/{relative}",
+        source=values.get("source") or relative,
         subject=values.get("subject", ""),
         view=values.get("view", ""),
-        source=values.get("source") or relative,
+        session=values.get("session", ""),
+        event=values.get("event", ""),
         start_s=span[0],
         end_s=span[1],
     )
-    return _Row(record, values["label"], split, inside, line)
+    return AnnotatedClip(record, values["label"], f"line {line}", inside, split)
+
+
+def path_below(
+    text: str, root: Path, what: str, refuse: Callable[[str, str, str], AnnotationError]
+) -> Path:
+    """Return the path that a table names, relative to ``root`` or absolute, but below it.
+
+    Raises:
+        refuse: ``DATA-009`` when it leads out of ``root``.
+    """
+    if "\0" in text:
+        raise refuse("DATA-009", f"the {what}'s path has a NUL character", "correct it")
+    # without following links: a link inside the folder that points elsewhere is the user's own
+    inside = Path(_normal(Path(root, text)))
+    if not inside.is_relative_to(root):
+        raise refuse(
+            "DATA-009",
+            f"{what} {text!r} is outside {root}",
+            "give the folder that holds all videos",
+        )
+    return inside
 
 
 def _normal(path: Path) -> str:
@@ -200,52 +209,3 @@ def _normal(path: Path) -> str:
         else:
             parts.append(part)
     return str(Path(*parts))
-
-
-def _probed(rows: list[_Row], src: Path, report: ImportReport) -> list[_Row]:
-    # video reading loads FFmpeg; opening a finished data set does not need it
-    from poselens.data.video import probe
-
-    sizes: dict[Path, tuple[int, int] | PoselensError] = {}
-    kept: list[_Row] = []
-    for row in rows:
-        if row.origin not in sizes:
-            try:
-                seen = probe(row.origin)
-                sizes[row.origin] = (seen.width, seen.height)
-            except PoselensError as fault:
-                sizes[row.origin] = fault
-        size = sizes[row.origin]
-        if isinstance(size, PoselensError):
-            report.skip(size.code, f"{src}:line {row.line}", f"{row.origin}: {size.message}")
-            continue
-        kept.append(replace(row, record=replace(row.record, width=size[0], height=size[1])))
-    return kept
-
-
-def _parts(rows: list[_Row], seed: int) -> tuple[str, ProtocolInfo, list[str]]:
-    if rows[0].split is not None:
-        chance = 1 / len({row.label for row in rows})
-        about = ProtocolInfo(description="the split column of the CSV file", chance=chance)
-        return GIVEN, about, [row.split or "" for row in rows]
-    by_subject = all(row.record.subject for row in rows)
-    group: Column = "subject" if by_subject else "source"
-    groups = joined([[getattr(row.record, name) for row in rows] for name in ("subject", "source")])
-    shares: dict[Column, str] = {}
-    if len(set(groups)) < FEWEST_GROUPS:
-        # hardly anything is apart from anything: what is known best is kept whole
-        groups = [getattr(row.record, group) for row in rows]
-        if by_subject:
-            shares["source"] = "people of different parts are in the same recordings"
-    labels = [sorted({row.label for row in rows}).index(row.label) for row in rows]
-    parts: list[Part] = ["train"] * len(rows)
-    parts = carve(groups, labels, parts, into="test", share=0.2, seed=seed)
-    if len({name for name, part in zip(groups, parts, strict=True) if part == "train"}) > 1:
-        parts = carve(groups, labels, parts, into="val", share=0.25, seed=seed + 1)
-    about = ProtocolInfo(
-        description=f"random split by whole {group}s (about 60/20/20, seed {seed})",
-        group=group,
-        shares=shares,
-        chance=1 / len(set(labels)),
-    )
-    return RANDOM, about, [str(part) for part in parts]

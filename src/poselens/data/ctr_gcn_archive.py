@@ -22,8 +22,8 @@ from poselens.data.arrays import (
     read_header,
     require_regular_file,
 )
+from poselens.data.clip_limits import FRAME_LIMIT
 from poselens.data.info import cannot_read
-from poselens.data.skeleton_file import FRAME_LIMIT
 from poselens.errors import AnnotationError, PoselensError
 
 ARCHIVE_LIMIT = 32 * 1024**3

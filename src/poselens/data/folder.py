@@ -20,7 +20,7 @@ from poselens.data.info import (
     nearest,
     read_info,
 )
-from poselens.data.store import SkeletonStore, open_store
+from poselens.data.store import JointPlace, SkeletonStore, open_store
 from poselens.data.table import CLIPS_FILE, ClipTable, read_clips
 from poselens.errors import AnnotationError, UsageError
 from poselens.types import Skeleton, Space
@@ -51,6 +51,7 @@ class ClipFolder:
         self._stores = stores
         self._order: NDArray[np.int64] | None = None
         self._fingerprint: str | None = None
+        self._joints_digest: bytes | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return (open_folder, (self.root,))
@@ -89,6 +90,10 @@ class ClipFolder:
     def spans(self) -> Float[np.ndarray, "2 n"]:
         """Return start and end of every clip in its video, in seconds; NaN where not given."""
         return self._table.times
+
+    def sizes(self) -> Int[np.ndarray, "2 n"]:
+        """Return width and height of every clip's picture; 0 where not given."""
+        return self._table.sizes
 
     def indices(
         self, protocol: str, part: Literal["train", "val", "test", "train+val"]
@@ -144,6 +149,11 @@ class ClipFolder:
         if positions is None:
             return None
         return Skeleton(positions, self.info.skeletons[space].layout, space)
+
+    def joint_place(self, i: int, space: Space) -> JointPlace | None:
+        """Return where the joints of clip ``i`` lie, or None where none are stored in ``space``."""
+        store = self._stores.get(space)
+        return None if store is None else store.place(i)
 
     def video_path(self, i: int) -> Path | None:
         """Return where the video of clip ``i`` lies, or None for a clip without one.
@@ -202,10 +212,26 @@ class ClipFolder:
             digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
             with (self.root / CLIPS_FILE).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-            for space in sorted(self._stores):
-                digest.update(space.encode() + self._stores[space].digest())
+            digest.update(self._joints())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    def clips_fingerprint(self) -> str:
+        """Return a SHA-256 of which clips there are, and of their joints: the same for any split.
+
+        Ids, videos and times count; labels, people, and all that the fingerprint leaves out do not.
+        """
+        digest = hashlib.sha256("\n".join(self.ids.tolist()).encode())
+        digest.update("\n".join(self._table.texts["video"]).encode())
+        digest.update(self._table.times.astype("<f8").tobytes() + self._joints())
+        return digest.hexdigest()
+
+    def _joints(self) -> bytes:
+        if self._joints_digest is None:
+            self._joints_digest = b"".join(
+                space.encode() + self._stores[space].digest() for space in sorted(self._stores)
+            )
+        return self._joints_digest
 
 
 def open_folder(root: Path) -> ClipFolder:

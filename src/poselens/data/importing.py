@@ -50,12 +50,14 @@ class ImportReport:
         skipped: What was left out; nothing is left out without an entry here.
         counts: What was found, by its name, where the importer counts more than clips.
         notes: Sentences on the whole: what is missing, what differs from what is published.
+        details: Longer tables, for the file alone.
     """
 
     imported: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    details: dict[str, object] = field(default_factory=dict)
 
     def skip(self, code: str, file: Path | str, message: str) -> None:
         """Note one file or row that is left out."""
@@ -73,6 +75,7 @@ class ImportReport:
             "skipped_by_code": dict(sorted(Counter(entry.code for entry in self.skipped).items())),
             "counts": self.counts,
             "notes": self.notes,
+            "details": self.details,
             "list": [asdict(entry) for entry in self.skipped],
         }
 
@@ -114,7 +117,9 @@ def require_clips(count: int, src: Path, report: ImportReport) -> None:
     if report.skipped:
         first = report.skipped[0]
         reason = f"; {len(report.skipped)} skipped, the first: {first.file}: {first.message}"
-    raise AnnotationError("DATA-012", f"nothing to import{reason}", file=src)
+    raise AnnotationError(
+        "DATA-012", f"nothing to import{reason}", file=src, mend="check the source folder"
+    )
 
 
 def require_same_length(video: int, skeleton: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from poselens.data.plain_yaml import plain_yaml, read_plain_yaml
 from poselens.errors import AnnotationError, EnvironmentFault, UsageError
 from poselens.pose.declared import layout_from
 from poselens.pose.layouts import LAYOUTS, declare_layout, get_layout
@@ -151,7 +152,7 @@ def read_info(root: Path) -> DatasetInfo:
     try:
         if path.stat().st_size > INFO_LIMIT:
             raise AnnotationError("DATA-003", f"larger than {INFO_LIMIT} bytes", file=path)
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as fault:
         raise AnnotationError(
             "DATA-002",
@@ -253,5 +254,4 @@ def check_info(info: DatasetInfo, path: Path) -> None:
 def write_info(info: DatasetInfo) -> bytes:
     """Return ``dataset.yaml`` for ``info``."""
     content = cast("dict[str, object]", info.model_dump(mode="json", exclude_defaults=False))
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    return text.encode()
+    return plain_yaml(content, width=100).encode()

@@ -81,7 +81,7 @@ class NtuName:
         """Class index."""
         return self.action - 1
 
-    def record(self, *, video: str | None, width: int, height: int) -> ClipRecord:
+    def record(self, *, video: str | None, width: int | None, height: int | None) -> ClipRecord:
         """Return the row of the clip; the three cameras of a performance share its ``source``."""
         return ClipRecord(
             id=self.text,

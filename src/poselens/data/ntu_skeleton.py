@@ -22,8 +22,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from poselens.data.arrays import require_regular_file
+from poselens.data.clip_limits import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.info import cannot_read
-from poselens.data.skeleton_file import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.store import VALUE_LIMIT, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError
 from poselens.pose.layouts import get_layout, require_joint_count

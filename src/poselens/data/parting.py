@@ -134,8 +134,7 @@ def count_parts(folder: ClipFolder, parts: Sequence[str]) -> dict[str, dict[str,
 def judge(folder: ClipFolder, parted: Parted) -> tuple[list[Leak], list[str]]:
     """Return what the parts of a new protocol share, and what makes it less than it seems."""
     after = folder.with_split(parted.name, parted.about, parted.parts)
-    # a check made before the split is about these clips all the same
-    found = audit(after, parted.name, checked=folder)
+    found = audit(after, parted.name)
     given = np.array(parted.parts, np.str_)
     notes = [*found.unknown, *found.notes]
     everywhere = set(np.unique(folder.labels[folder.labels >= 0]).tolist())

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from poselens.data.info import ProtocolInfo
+from poselens.data.plain_yaml import plain_yaml
 
 _KEY = "protocols"
 
@@ -40,7 +41,7 @@ def _if_it_says(text: str | None, wanted: Mapping[str, Any]) -> tuple[str, bool]
             return text, True
     except yaml.YAMLError:
         pass
-    return yaml.safe_dump(dict(wanted), sort_keys=False, allow_unicode=True, width=100), False
+    return plain_yaml(dict(wanted), width=100), False
 
 
 def _protocols(text: str) -> tuple[yaml.MappingNode | None, yaml.Node | None]:
@@ -79,9 +80,7 @@ def _removed(text: str, names: Sequence[str], left: Mapping[str, Any]) -> str | 
     if not isinstance(value, yaml.MappingNode):
         return None
     if value.flow_style:
-        flow = yaml.safe_dump(
-            dict(left), sort_keys=False, allow_unicode=True, default_flow_style=True, width=1 << 20
-        )
+        flow = plain_yaml(dict(left), flow=True, width=1 << 20)
         return text[: value.start_mark.index] + flow.strip() + text[value.end_mark.index :]
     for key, about in reversed(value.value):
         if key.value in names:
@@ -111,8 +110,6 @@ def _line_after(text: str, index: int) -> int:
 
 
 def _block(protocols: Mapping[str, Any], indent: int, before: str) -> str:
-    dumped: str = yaml.safe_dump(
-        dict(protocols), sort_keys=False, allow_unicode=True, width=100 - indent
-    )
+    dumped = plain_yaml(dict(protocols), width=100 - indent)
     ending = "\r\n" if "\r\n" in before else "\n"
     return "".join(" " * indent + line + ending for line in dumped.splitlines())

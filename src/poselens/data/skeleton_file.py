@@ -1,4 +1,4 @@
-"""The joints of one clip in one file: ``.npz``, ``.npy`` or ``.json``."""
+"""The joints of one clip in one file: ``.npz``, ``.npy``, ``.json``, or key points of a tool."""
 
 import io
 import json
@@ -12,8 +12,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from poselens.data.arrays import Refuse, read_npy, read_npz, require_regular_file
+from poselens.data.clip_limits import FILE_LIMIT, FRAME_LIMIT, PEOPLE_LIMIT
 from poselens.data.disk import write_replacing
 from poselens.data.info import SkeletonInfo, cannot_read
+from poselens.data.json_file import read_json
+from poselens.data.keypoints import read_keypoints, tool_of
 from poselens.data.store import check_positions, zeros_are_missing
 from poselens.errors import PoselensError, SkeletonError, UsageError
 from poselens.pose.convert import convert
@@ -21,15 +24,16 @@ from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
 from poselens.types import Skeleton, Space
 
-FILE_LIMIT = 64 * 1024 * 1024
-FRAME_LIMIT = 20_000
-PEOPLE_LIMIT = 32
 SPACES: tuple[Space, ...] = get_args(Space)
 _MEND_SHAPE = "give (frames, joints, coordinates) or (people, frames, joints, coordinates)"
 
 
 def read_skeleton(
-    path: Path, layout: str | None = None, to_layout: str | None = None
+    path: Path,
+    layout: str | None = None,
+    to_layout: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> Mapping[Space, Skeleton]:
     """Read the joints of one clip.
 
@@ -39,6 +43,9 @@ def read_skeleton(
     .json   ``{"layout": ..., "pixels": [...], "metres": [...]}``, null for a missing number;
             or ``{"skeletons": [...]}`` as NW-UCLA stores it: metres, ``ucla-20``
     ======  ==============================================================================
+
+    What a tool wrote is read as well: COCO and AlphaPose, OpenPose's folder, MediaPipe, DeepLabCut,
+    SLEAP (``poselens.data.keypoints``).
 
     Arrays are ``(t, v, c)`` or ``(m, t, v, c)``.
 
@@ -50,13 +57,14 @@ def read_skeleton(
         layout: Joint layout, where the file does not name it: a name, or a YAML file.
         to_layout: Layout the joints are brought to; those that the file's joints do not give are
             NaN (``poselens.pose.convert.convertible`` names them).
+        size: Height and width of the video's picture, which MediaPipe's files need.
 
     Raises:
         SkeletonError: ``SKEL-001`` missing, ``SKEL-002`` unreadable or of another format,
             ``SKEL-003`` over a limit (64 MB file, 2 GB unpacked, 20,000 frames, 32 people),
             ``SKEL-004`` joint count, ``SKEL-005`` shape, ``SKEL-006`` no layout,
             an unknown one, or two, ``SKEL-008`` a value beyond a million, ``SKEL-010`` no joint in
-            any frame.
+            any frame; for a tool's files, see ``read_keypoints``.
         UsageError: ``CFG-003`` when ``layout`` is unknown, or as
             ``poselens.pose.declared.find_layout``; ``CFG-045`` when the joints do not become
             ``to_layout``.
@@ -66,6 +74,8 @@ def read_skeleton(
     if layout is not None:
         layout = find_layout(layout).name
     try:
+        if tool_of(path) is not None:
+            return _brought_to(to_layout, read_keypoints(path, layout, size=size))
         _check_file(path, refuse)
         arrays, written_layout = _read(path, layout, refuse)
     except FileNotFoundError as fault:
@@ -76,14 +86,24 @@ def read_skeleton(
         raise cannot_read(fault, path) from fault
     name = _agree(layout, written_layout, path)
     skeletons = {space: _skeleton(array, name, space, path) for space, array in arrays.items()}
+    _require_one_length(skeletons, path)
+    return _brought_to(to_layout, skeletons)
+
+
+def _require_one_length(skeletons: Mapping[Space, Skeleton], path: Path) -> None:
     if len({skeleton.positions.shape[:2] for skeleton in skeletons.values()}) != 1:
         raise SkeletonError(
             "SKEL-005", "pixels and metres differ in people or frames", file=path, mend=_MEND_SHAPE
         )
-    if to_layout is None:
+
+
+def _brought_to(
+    layout: str | None, skeletons: Mapping[Space, Skeleton]
+) -> Mapping[Space, Skeleton]:
+    if layout is None:
         return skeletons
     return {
-        space: Skeleton(convert(each.positions, name, to_layout).positions, to_layout, space)
+        space: Skeleton(convert(each.positions, each.layout, layout).positions, layout, space)
         for space, each in skeletons.items()
     }
 
@@ -91,7 +111,10 @@ def read_skeleton(
 def _refusing(path: Path) -> Refuse:
     def refuse(text: str) -> PoselensError:
         return SkeletonError(
-            "SKEL-002", text, file=path, mend="give an .npz, .npy or .json file of joints"
+            "SKEL-002",
+            text,
+            file=path,
+            mend="give an .npz, .npy or .json file of joints, or key points of a tool",
         )
 
     return refuse
@@ -222,15 +245,7 @@ def _ucla_joints(content: Mapping[str, Any], path: Path) -> NDArray[Any]:
 
 
 def _read_json(path: Path, refuse: Refuse) -> dict[str, Any]:
-    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) != len(pairs):
-            raise refuse("a key is there twice")
-        return dict(pairs)
-
-    try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=without_repeats)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as fault:
-        raise refuse(f"not valid JSON ({type(fault).__name__})") from fault
+    content = read_json(path, refuse)
     if not isinstance(content, dict):
         raise refuse("expected a JSON object")
     return content

@@ -1,6 +1,7 @@
 """The skeletons of a data set: one memory-mapped array per space, and an index of clips."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,28 @@ def array_path(root: Path, space: Space) -> Path:
 def index_path(root: Path, space: Space) -> Path:
     """Return where the index of ``space`` lies."""
     return root / SKELETON_FOLDER / f"{space}_index.npz"
+
+
+@dataclass(frozen=True)
+class JointPlace:
+    """Where the joints of one clip lie, for a process that has not opened the data set.
+
+    Attributes:
+        path: The array's file.
+        start: First byte of the clip.
+        shape: People, frames, joints and coordinates.
+    """
+
+    path: Path
+    start: int
+    shape: tuple[int, int, int, int]
+
+    def read(self) -> Float[np.ndarray, "m t v c"]:
+        """Read the joints, missing ones as NaN."""
+        values = np.fromfile(
+            self.path, dtype="<f4", count=int(np.prod(self.shape)), offset=self.start
+        )
+        return mark_missing(values.reshape(self.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +82,37 @@ class SkeletonStore:
         block = self.rows[start : start + frames * people]
         return mark_missing(block.reshape(people, frames, *block.shape[1:]))
 
+    def place(self, clip: int) -> JointPlace | None:
+        """Return where the joints of one clip lie in their file; None where there are none."""
+        entry = self.entry[clip]
+        if entry < 0 or not isinstance(self.rows, np.memmap):
+            return None
+        joints, coordinates = self.rows.shape[1:]
+        start = self.rows.offset + int(self.offset[entry]) * joints * coordinates * 4
+        shape = (int(self.people[entry]), int(self.frames[entry]), joints, coordinates)
+        return JointPlace(Path(str(self.rows.filename)), start, shape)
+
     def digest(self) -> bytes:
         """Return the SHA-256 of the joints and their index, the same on every machine."""
         digest = hashlib.sha256(repr(self.rows.shape).encode())
-        for start in range(0, len(self.rows), _HASH_ROWS):
-            block = self.rows[start : start + _HASH_ROWS].astype("<f4")
-            digest.update(block.tobytes())
+        for block in self._blocks():
+            digest.update(block.astype("<f4").tobytes())
         digest.update("\n".join(self.ids).encode())
         for numbers in (self.offset, self.frames, self.people):
             digest.update(numbers.astype("<i8").tobytes())
         return digest.digest()
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, read and not mapped: mapped ones would count as memory of the process."""
+        if not isinstance(self.rows, np.memmap):
+            yield np.asarray(self.rows)
+            return
+        each = int(np.prod(self.rows.shape[1:]))
+        with Path(str(self.rows.filename)).open("rb") as file:
+            file.seek(self.rows.offset)
+            for start in range(0, len(self.rows), _HASH_ROWS):
+                rows = min(_HASH_ROWS, len(self.rows) - start)
+                yield np.frombuffer(file.read(rows * each * 4), dtype=np.float32)
 
 
 def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*b v c"]:
@@ -76,7 +120,8 @@ def mark_missing(positions: Float[np.ndarray, "*b v c"]) -> Float[np.ndarray, "*
 
     Numbers too large for float32 count as infinite, hence as missing.
     """
-    with np.errstate(over="ignore"):
+    # a signalling NaN is invalid to convert, and missing like any other
+    with np.errstate(over="ignore", invalid="ignore"):
         copy = np.array(positions, dtype=np.float32)
     copy[~np.isfinite(copy).all(axis=-1)] = np.nan
     return copy

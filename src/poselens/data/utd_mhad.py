@@ -1,7 +1,7 @@
-"""Importer for UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015): depth video and Kinect skeleton."""
+"""Importer for UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015): video and Kinect skeleton."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,16 @@ from poselens.data.info import (
     SkeletonInfo,
 )
 from poselens.data.store import zeros_are_missing
+from poselens.data.utd_mhad_original import (
+    Picture,
+    choose_picture,
+    is_original,
+    read_depth,
+    recordings,
+)
 from poselens.data.writer import FolderWriter
-from poselens.errors import PoselensError, VideoError
+from poselens.errors import InputError, PoselensError, UsageError, VideoError
+from poselens.types import Space
 
 CLASSES = (
     "swipe-left", "swipe-right", "wave", "clap", "throw", "arm-cross", "basketball-shoot", "draw-x",
@@ -37,35 +45,57 @@ CLASSES = (
 )  # fmt: skip
 PROTOCOL = "utd-mhad"
 WIDTH, HEIGHT = 320, 240
+FPS = 30.0
 FOCAL_PIXELS = 285.63
 _NAME = re.compile(r"a([0-9]{1,2})_s([1-8])_t([0-9]{1,2})")
 _TEST_SUBJECTS = ("2", "4", "6", "8")
 _VAL_SUBJECT = "7"
 
 
-def import_utd_mhad(src: Path, out: Path, *, link: Link = "copy") -> ImportReport:
-    """Import a folder with ``depth_mp4/aX_sY_tZ.mp4`` and ``skeleton.npz``.
+def import_utd_mhad(
+    src: Path, out: Path, *, link: Link = "copy", picture: str | None = None
+) -> ImportReport:
+    """Import the data set as published, or a folder with ``depth_mp4/`` and ``skeleton.npz``.
 
-    Joints are stored in metres as recorded, and in pixels of the depth picture. Protocol
+    The published form is ``Skeleton/aX_sY_tZ_skeleton.mat`` beside ``RGB/aX_sY_tZ_color.avi`` or
+    ``Depth/aX_sY_tZ_depth.mat``; colour is taken where it is there. Joints are stored in metres as
+    recorded, and with depth also in pixels of the depth picture. Protocol
     ``utd-mhad``: subjects 2, 4, 6, 8 test, 1, 3, 5 train and 7 is validation. No clip is mirrored:
     every arm action uses the right arm, and swipes differ by their direction alone.
 
     Departure: the usual protocol trains on 1, 3, 5, 7 and selects on the test subjects; here
     subject 7 is carved out of train for that, and joins it again as ``train+val``.
 
+    Departure: with colour there are no joints in pixels. Where the colour camera stood beside the
+    depth camera was not published, so a projection would be a guess; crops look at whole frames.
+
+    Args:
+        src: The folder.
+        out: Folder to make.
+        link: How videos come into the folder; depth of the published form is written as video.
+        picture: ``colour`` or ``depth``, of the published form.
+
     Raises:
-        UsageError: ``DATA-001``, ``DATA-020``, see ``require_source``.
+        UsageError: ``DATA-001``, ``DATA-020``, see ``require_source``; ``DATA-046`` for pictures
+            that are not there or not asked for like this.
         AnnotationError: ``DATA-012`` when nothing is left to import, or ``skeleton.npz`` is
             missing, damaged or contradicts itself.
         SkeletonError: ``SKEL-005`` when joints are not (rows, 20, 3).
         EnvironmentFault: ``ENV-001`` to ``ENV-004``.
     """
     require_source(src, out)
-    recordings = _read_recordings(src / "skeleton.npz")
+    if is_original(src):
+        return _import_original(src, out, link, choose_picture(src, picture))
+    if picture not in (None, "depth"):
+        raise UsageError(
+            "DATA-046", f"no {picture!r} pictures here, found depth", file=src,
+            mend="leave --picture out",
+        )  # fmt: skip
+    stored = _read_recordings(src / "skeleton.npz")
     report = ImportReport()
-    clips = [clip for clip in (_check(name, joints, src, report) for name, joints in recordings)
+    clips = [clip for clip in (_check(name, joints, src, report) for name, joints in stored)
              if clip is not None]  # fmt: skip
-    _report_unpaired(src, {name for name, _ in recordings}, report)
+    _report_unpaired(src, {name for name, _ in stored}, report)
     require_clips(len(clips), src, report)
     videos = {f"videos/{clip.record.id}.mp4": clip.video for clip in clips}
     with FolderWriter(out, _info(video_roots(link, videos))) as writer:
@@ -81,14 +111,76 @@ def import_utd_mhad(src: Path, out: Path, *, link: Link = "copy") -> ImportRepor
     return report
 
 
-def _info(roots: list[str]) -> DatasetInfo:
+def _import_original(src: Path, out: Path, link: Link, picture: Picture | None) -> ImportReport:
+    # video reading loads FFmpeg; opening a finished data set does not need it
+    from poselens.data.video import probe, write_video
+
+    if picture == "depth" and link != "copy":
+        raise UsageError(
+            "DATA-046", "depth is written as video from .mat files, which cannot be linked",
+            file=src, mend="leave --link out",
+        )  # fmt: skip
+    report = ImportReport()
+    videos: dict[str, Path] = {}
+    roots = [] if link != "symbolic" else [str((src / "RGB").resolve())]
+    with FolderWriter(out, _info(roots, pixels=picture == "depth")) as writer:
+        (writer.staging / "videos").mkdir()
+        for recording in recordings(src, picture, report):
+            clip, joints = _record(recording.name, picture, report), recording.joints_metres
+            if clip is None:
+                continue
+            try:
+                if picture == "colour" and recording.picture is not None:
+                    seen = probe(recording.picture)
+                    clip = replace(clip, width=seen.width, height=seen.height)
+                    videos[clip.video or ""] = recording.picture
+                elif picture == "depth" and recording.picture is not None:
+                    depth = read_depth(recording.picture)
+                    require_same_length(len(depth), len(joints))
+                    frames = (np.repeat(each[..., None], 3, axis=2) for each in depth)
+                    write_video(writer.staging / (clip.video or ""), frames, fps=FPS)
+            except InputError as fault:
+                report.skip_fault(fault, recording.picture or recording.name)
+                continue
+            skeletons: dict[Space, NDArray[np.float32]] = {"metres": joints[None]}
+            if picture == "depth":
+                skeletons["pixels"] = project(joints)[None]
+            writer.add(clip, {PROTOCOL: _part(clip.subject)}, skeletons)
+            report.imported += 1
+        require_clips(report.imported, src, report)
+        place_videos(videos, writer.staging, link)
+        report.write(writer.staging)
+    return report
+
+
+def _record(name: str, picture: Picture | None, report: ImportReport) -> ClipRecord | None:
+    match = _NAME.fullmatch(name)
+    if match is None or not 1 <= int(match[1]) <= len(CLASSES):
+        report.skip("DATA-021", name, "the name is not aA_sS_tT with A in 1-27 and S in 1-8")
+        return None
+    suffix = {"colour": ".avi", "depth": ".mp4", None: ""}[picture]
+    return ClipRecord(
+        id=name,
+        video=f"videos/{name}{suffix}" if suffix else None,
+        label=int(match[1]) - 1,
+        subject=match[2],
+        source=name,
+        width=WIDTH if picture == "depth" else None,
+        height=HEIGHT if picture == "depth" else None,
+    )
+
+
+def _info(roots: list[str], *, pixels: bool = True) -> DatasetInfo:
+    skeletons: dict[Space, SkeletonInfo] = {
+        "pixels": SkeletonInfo(layout="kinect-20", dimensions=2),
+        "metres": SkeletonInfo(layout="kinect-20", dimensions=3),
+    }
+    if not pixels:
+        del skeletons["pixels"]
     return DatasetInfo(
         name="UTD-MHAD",
         classes=list(CLASSES),
-        skeletons={
-            "pixels": SkeletonInfo(layout="kinect-20", dimensions=2),
-            "metres": SkeletonInfo(layout="kinect-20", dimensions=3),
-        },
+        skeletons=skeletons,
         protocols={
             PROTOCOL: ProtocolInfo(
                 description="cross-subject: train 1, 3, 5, 7 (of them 7 validation), "
@@ -100,7 +192,7 @@ def _info(roots: list[str]) -> DatasetInfo:
         mirror="none",
         source="UTD-MHAD, University of Texas at Dallas; Chen, Jafari, Kehtarnavaz, ICIP 2015",
         licence="public academic data set; cite it",
-        fps=30.0,
+        fps=FPS,
         video_roots=roots,
     )
 
@@ -142,9 +234,8 @@ def _check(name: str, joints: NDArray[np.float32], src: Path, report: ImportRepo
     # video reading loads FFmpeg; opening a finished data set does not need it
     from poselens.data.video import count_frames, probe
 
-    match = _NAME.fullmatch(name)
-    if match is None or not 1 <= int(match[1]) <= len(CLASSES):
-        report.skip("DATA-021", name, "the name is not aA_sS_tT with A in 1-27 and S in 1-8")
+    record = _record(name, "depth", report)
+    if record is None:
         return None
     video = src / "depth_mp4" / f"{name}.mp4"
     try:
@@ -158,15 +249,6 @@ def _check(name: str, joints: NDArray[np.float32], src: Path, report: ImportRepo
     except PoselensError as fault:
         report.skip_fault(fault, video)
         return None
-    record = ClipRecord(
-        id=name,
-        video=f"videos/{name}.mp4",
-        label=int(match[1]) - 1,
-        subject=match[2],
-        source=name,
-        width=WIDTH,
-        height=HEIGHT,
-    )
     return _Clip(record, joints, video)
 
 

@@ -14,35 +14,21 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from poselens.data.video_convert import Converter, upright_size
-from poselens.data.video_faults import (
-    PYAV_FAULTS,
-    memory_fault,
-    no_decoder,
-    no_frame,
-    no_video_stream,
-    open_fault,
-    require_video_file,
-    too_many_pixels,
+from poselens.data.video_decode import (
+    MAX_PIXELS,
+    Tally,
+    choose_stream,
+    decode_frames,
+    open_video,
 )
+from poselens.data.video_extent import measure_extent, promised_seconds
 from poselens.errors import EnvironmentFault, UsageError
 from poselens.types import Box
-
-MAX_PIXELS = 8192 * 4320
-"""Largest frame decoded by default."""
-
-# Self-contained formats only: a concat script or playlist named .mp4 would read other files.
-# The audio ones are there so that they are refused as audio and not as unknown.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,mp3,flac,aac"
-)
 
 
 @dataclass(frozen=True)
@@ -93,20 +79,17 @@ def probe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         UsageError: ``VID-009`` for a URL.
     """
     source = Path(path)
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, 1, max_pixels)
-        frame = next(_decode(container, stream, source, max_pixels, _Damage()))
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, 1, max_pixels)
+        frame = next(decode_frames(container, stream, source, max_pixels, Tally()))
         height, width = upright_size(frame)
-        seconds = container.duration / av.time_base if container.duration else None
-        if stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
         return VideoInfo(
             frames=stream.frames or None,
             fps=float(stream.average_rate or 0),
             height=height,
             width=width,
             rotation=round(frame.rotation) % 360,
-            duration_s=seconds,
+            duration_s=promised_seconds(container, stream),
         )
 
 
@@ -116,25 +99,10 @@ def count_frames(path: str | Path) -> int:
     A file that is cut short counts as far as it goes.
 
     Raises:
-        VideoError: ``VID-001`` to ``VID-013``.
+        VideoError: ``VID-001`` to ``VID-013``, ``VID-018`` past the limit of frames.
         UsageError: ``VID-009`` for a URL.
     """
-    source = Path(path)
-    with _open(source, MAX_PIXELS) as container:
-        stream = _video_stream(container, source, 1, MAX_PIXELS)
-        count = 0
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except MemoryError as fault:
-                raise memory_fault(source) from fault
-            except PYAV_FAULTS:
-                return count
-            if packet is None:
-                return count
-            # an edit list marks packets that are decoded but never shown
-            count += bool(packet.size) and not packet.is_discard
+    return measure_extent(path).shown
 
 
 def read_frames(
@@ -169,13 +137,13 @@ def read_frames(
     source = Path(path)
     rows = _rows_by_frame(wanted, first_frame, source)
     final = max(rows)
-    damage = _Damage()
+    tally = Tally()
     pictures: dict[int, NDArray[np.uint8]] = {}
     decoded = 0
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, threads, max_pixels)
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, threads, max_pixels)
         converter: Converter | None = None
-        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+        for index, frame in enumerate(decode_frames(container, stream, source, max_pixels, tally)):
             decoded = index + 1
             converter = converter or Converter(source, upright_size(frame), box, size)
             if index in rows:
@@ -188,7 +156,7 @@ def read_frames(
     pixels = np.empty((len(wanted), *pictures[min(final, decoded - 1)].shape), np.uint8)
     for index, places in rows.items():
         pixels[places] = pictures[min(index, decoded - 1)]
-    return Frames(pixels, decoded, promised, final >= decoded, damage.count)
+    return Frames(pixels, decoded, promised, final >= decoded, tally.damaged)
 
 
 def _rows_by_frame(wanted: Sequence[int], first: int, path: Path) -> dict[int, list[int]]:
@@ -215,6 +183,7 @@ def iterate_frames(
     size: tuple[int, int] | None = None,
     threads: int = 1,
     max_pixels: int = MAX_PIXELS,
+    tally: Tally | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield upright RGB pictures one after another, holding one at a time.
 
@@ -226,111 +195,25 @@ def iterate_frames(
         size: Height and width of the pictures; None keeps those of the box.
         threads: Decoder threads.
         max_pixels: Largest frame to decode.
+        tally: Filled as frames come, for a caller to whom fewer than promised matter.
 
     Raises:
-        VideoError: ``VID-001`` to ``VID-013``; ``VID-014`` for a box outside the frame.
+        VideoError: ``VID-001`` to ``VID-013``, ``VID-018``; ``VID-014`` for a box outside the
+            frame.
         UsageError: ``VID-009`` for a URL.
         EnvironmentFault: ``ENV-007`` out of memory.
     """
     source = Path(path)
-    damage = _Damage()
+    tally = Tally() if tally is None else tally
     converter: Converter | None = None
-    with _open(source, max_pixels) as container:
-        stream = _video_stream(container, source, threads, max_pixels)
-        for index, frame in enumerate(_decode(container, stream, source, max_pixels, damage)):
+    with open_video(source, max_pixels) as container:
+        stream = choose_stream(container, source, threads, max_pixels)
+        for index, frame in enumerate(decode_frames(container, stream, source, max_pixels, tally)):
             if frames is not None and index >= first_frame + frames:
                 return
             converter = converter or Converter(source, upright_size(frame), box, size)
             if index >= first_frame:
                 yield converter(frame)
-
-
-@dataclass
-class _Damage:
-    """Tally of what the decoder could not read."""
-
-    count: int = 0
-    fault: BaseException | None = None
-
-    def add(self, fault: BaseException, path: Path) -> None:
-        if isinstance(fault, MemoryError):
-            raise memory_fault(path) from fault
-        self.count += 1
-        self.fault = fault
-
-
-def _open(path: Path, max_pixels: int) -> InputContainer:
-    require_video_file(path)
-    options = {
-        "format_whitelist": _FORMATS,
-        "protocol_whitelist": "file",
-        # also bounds what FFmpeg decodes by itself to find out about the streams
-        "max_pixels": str(max_pixels),
-    }
-    try:
-        # "file:" keeps FFmpeg from reading a protocol into a name with a colon
-        return av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except PYAV_FAULTS as fault:
-        raise open_fault(path, fault) from fault
-
-
-def _video_stream(
-    container: InputContainer, path: Path, threads: int, max_pixels: int
-) -> VideoStream:
-    """Choose the default video stream, or the first, leaving out cover pictures."""
-    try:
-        videos = list(container.streams.video)
-        real = [s for s in videos if not s.disposition & Disposition.attached_pic]
-        if not real:
-            raise no_video_stream(path, len(container.streams.audio), len(videos))
-        stream = next((s for s in real if s.disposition & Disposition.default), real[0])
-        context = stream.codec_context
-        if context is None:
-            raise no_decoder(path)
-        if context.width * context.height > max_pixels:
-            raise too_many_pixels(path, (context.height, context.width), max_pixels)
-        context.thread_type = "AUTO"
-        context.thread_count = threads
-        context.options = {"max_pixels": str(max_pixels)}
-    except PYAV_FAULTS as fault:
-        raise open_fault(path, fault) from fault
-    return stream
-
-
-def _decode(
-    container: InputContainer, stream: VideoStream, path: Path, max_pixels: int, damage: _Damage
-) -> Iterator[VideoFrame]:
-    """Yield frames in the order shown; damage is stepped over and counted.
-
-    Raises:
-        VideoError: ``VID-006`` when not one frame comes, ``VID-010`` when the first is too large.
-    """
-    packets = container.demux(stream)
-    seen = ended = False
-    while not ended:
-        packet = None
-        try:
-            packet = next(packets, None)
-        except PYAV_FAULTS as fault:
-            damage.add(fault, path)
-        ended = packet is None
-        try:
-            # without a packet the decoder hands over the frames it still holds
-            frames = stream.codec_context.decode(packet)
-        except PYAV_FAULTS as fault:
-            # demuxing to the end has already asked for the last frames
-            if not (ended and isinstance(fault, EOFError)):
-                damage.add(fault, path)
-            continue
-        for frame in frames:
-            damage.count += bool(frame.is_corrupt)
-            seen = True
-            yield frame
-    if not seen:
-        # a frame over the limit leaves the decoder without a size
-        if isinstance(damage.fault, av.error.ArgumentError) and not stream.codec_context.width:
-            raise too_many_pixels(path, None, max_pixels)
-        raise no_frame(path, damage.fault)
 
 
 def write_video(

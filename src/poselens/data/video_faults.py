@@ -189,6 +189,16 @@ def too_many_pixels(path: Path, size: tuple[int, int] | None, limit: int) -> Vid
     )
 
 
+def too_many_frames(path: Path, limit: int) -> VideoError:
+    """``VID-018``: more frames than one file may have, whether promised or there."""
+    return VideoError(
+        "VID-018",
+        f"more than {limit:,} frames, the limit of one file",
+        file=path,
+        mend="cut it into parts, or set POSELENS_MAX_FRAMES to a larger number",
+    )
+
+
 def no_frame(path: Path, fault: BaseException | None) -> VideoError:
     """``VID-006``: nothing could be decoded."""
     reason = f" ({type(fault).__name__})" if fault is not None else ""

@@ -70,8 +70,25 @@ def draw_overlay(
         if layout is None:
             raise UsageError("EVAL-006", "found joints without a layout", mend="name the layout")
         require_joint_count(joints.shape[1], layout)
-        picture = _draw_skeleton(picture, joints * scale, layout)
+        picture = draw_skeletons(picture, joints * scale, layout)
     return _with_panel(picture, scores, caption, legend=joints is not None)
+
+
+def draw_joints(
+    frame: UInt8[np.ndarray, "h w 3"], joints: Float[np.ndarray, "m v 2"], layout: Layout
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the frame with everyone's joints and bones, at its own size.
+
+    Args:
+        frame: RGB picture.
+        joints: Joints in pixels of ``frame``; NaN marks a missing one.
+        layout: Layout of ``joints``.
+
+    Raises:
+        SkeletonError: ``SKEL-004`` when joints and layout differ in number.
+    """
+    require_joint_count(joints.shape[1], layout)
+    return np.asarray(draw_skeletons(Image.fromarray(frame), joints, layout))
 
 
 def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image:
@@ -90,10 +107,21 @@ def _darken_outside(picture: Image.Image, box: Box, scale: float) -> Image.Image
     return framed
 
 
-def _draw_skeleton(
-    picture: Image.Image, joints: Float[np.ndarray, "m v 2"], layout: Layout
+def draw_skeletons(
+    picture: Image.Image,
+    joints: Float[np.ndarray, "m v 2"],
+    layout: Layout,
+    colours: Sequence[Colour] | None = None,
 ) -> Image.Image:
-    colours = [_COLOURS[side] for side in layout.sides]
+    """Return the picture with everybody's bones and joints.
+
+    Args:
+        picture: RGB picture.
+        joints: In its pixels; NaN marks a missing one.
+        layout: Their layout.
+        colours: One for each person; None to tell left from right instead.
+    """
+    by_side = [_COLOURS[side] for side in layout.sides]
     # Pillow draws hard edges; twice the size and back makes them smooth where it is cheap
     fine = 2 if picture.height <= 720 else 1
     layer = Image.new("RGBA", (picture.width * fine, picture.height * fine))
@@ -102,9 +130,10 @@ def _draw_skeleton(
     with np.errstate(invalid="ignore"):
         near = (np.abs(joints) < 2 * max(picture.size)).all(axis=-1)
     bone = max(2, round(picture.height / 160)) * fine
-    for points, known in zip(joints * fine, near, strict=True):
+    for person, (points, known) in enumerate(zip(joints * fine, near, strict=True)):
+        inks = [colours[person]] * len(layout) if colours else by_side
         bones = [
-            ((*points[joint], *points[parent]), colours[joint])
+            ((*points[joint], *points[parent]), inks[joint])
             for joint, parent in layout.edges
             if known[joint] and known[parent]
         ]
@@ -117,7 +146,7 @@ def _draw_skeleton(
             radius = 0.85 * bone
             pen.ellipse(
                 (x - radius, y - radius, x + radius, y + radius),
-                fill=(*colours[joint], 255),
+                fill=(*inks[joint], 255),
                 outline=(0, 0, 0, 170),
                 width=fine,
             )

@@ -1,18 +1,13 @@
 """One self-contained HTML file that says what was run, on what, and how well it went."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from poselens.checkpoint import write_bytes
 from poselens.evaluation.contrast_figure import contrast_figure
@@ -27,9 +22,14 @@ from poselens.evaluation.figures import (
 )
 from poselens.evaluation.intervals import Difference, Interval
 from poselens.evaluation.metrics import Evaluation
+from poselens.evaluation.page import (
+    THIN_SPACE,
+    count_text,
+    page_environment,
+    page_style,
+    percent,
+)
 from poselens.fusion.weights import FusionWeights
-
-_HIDDEN_SEPARATOR = "\u2009"
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,18 +167,9 @@ def write_report(path: Path, report: ReportData) -> None:
 
 def render_report(report: ReportData) -> str:
     """Return the report as HTML: styles, figures and pictures inside, nothing fetched."""
-    environment = Environment(
-        loader=PackageLoader("poselens.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, signed=signed, points=_points, picture=_picture, count=_count
-    )
+    environment = page_environment()
+    environment.filters.update(signed=signed, points=_points)
     best = report.fused or report.streams[0]
-    style = resources.files("poselens.evaluation").joinpath("templates/report.css")
     colours = {
         result.evaluation.stream: css_colour(stream_colour(position))
         for position, result in enumerate(report.streams)
@@ -188,7 +179,7 @@ def render_report(report: ReportData) -> str:
         best=best.evaluation,
         results=[*report.streams, *([report.fused] if report.fused else [])],
         colours={**colours, "fused": css_colour(ACCENT)},
-        style=Markup(style.read_text(encoding="utf-8")),  # our own file
+        style=page_style(),
         summary=summary(report),
         scale=_scale(report),
         confusion=Markup(confusion_figure(best.evaluation)),
@@ -210,7 +201,7 @@ def summary(report: ReportData) -> list[str]:
     best = (report.fused or report.streams[0]).evaluation
     who = "Fused, the streams name" if report.fused else f"The {best.stream} stream names"
     sentences = [
-        f"{who} the action correctly in {percent(best.top1)} of {_count(best.n)} "
+        f"{who} the action correctly in {percent(best.top1)} of {count_text(best.n)} "
         f"{report.split} clips ({_range(best.top1_interval)}). "
         f"A random guess among {len(best.classes)} classes would be right in "
         f"{percent(1 / len(best.classes))}."
@@ -223,7 +214,7 @@ def summary(report: ReportData) -> list[str]:
     if worst.recall < 1:
         text = (
             f"The hardest class is {worst.name}, recognised in {percent(worst.recall)} of its "
-            f"{_count(worst.support)} clips."
+            f"{count_text(worst.support)} clips."
         )
         label, taken, count = most_confused(best, 1)[0]
         text += f" The most frequent mistake is {label} taken for {taken}, {_times(count)}."
@@ -237,22 +228,17 @@ def _gain_sentence(gain: Difference, single: Evaluation) -> str:
         return (
             f"Against the best single stream, {single.stream}, the difference of "
             f"{signed(gain.value)} points is inside the noise "
-            f"(95{_HIDDEN_SEPARATOR}% interval {low:+.1f} to {high:+.1f})."
+            f"(95{THIN_SPACE}% interval {low:+.1f} to {high:+.1f})."
         ).replace("-", "−")
     side = "above" if gain.value > 0 else "below"
     return (
         f"That is {_points(gain.value)} points {side} the best single stream, {single.stream} "
-        f"(95{_HIDDEN_SEPARATOR}% interval {low:+.1f} to {high:+.1f}, same clips)."
+        f"(95{THIN_SPACE}% interval {low:+.1f} to {high:+.1f}, same clips)."
     ).replace("-", "−")
 
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def percent(share: float) -> str:
-    """Write a share in [0, 1] as a percentage with one decimal."""
-    return f"{100 * share:.1f}{_HIDDEN_SEPARATOR}%"
 
 
 def signed(share: float) -> str:
@@ -264,13 +250,9 @@ def _points(share: float) -> str:
     return f"{100 * abs(share):.1f}"
 
 
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", _HIDDEN_SEPARATOR)
-
-
 def _range(interval: Interval) -> str:
     return (
-        f"{100 * interval.level:.0f}{_HIDDEN_SEPARATOR}% interval "
+        f"{100 * interval.level:.0f}{THIN_SPACE}% interval "
         f"{100 * interval.low:.1f} to {percent(interval.high)}"
     )
 
@@ -315,12 +297,3 @@ def _contrasts(
         (history, Markup(contrast_figure(history, f"contrast{place}")), rivals(history))
         for place, history in enumerate(report.contrasted)
     ]
-
-
-def _picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Return pixels as a data URI: JPEG, or PNG for pictures too small to gain by it."""
-    buffer = io.BytesIO()
-    small = pixels.size < 30_000
-    kind = "png" if small else "jpeg"
-    Image.fromarray(pixels).save(buffer, kind, **({} if small else {"quality": 85}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,12 +1,13 @@
 """What an estimator of joints is, so that any can take the place of the one shipped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from poselens.errors import UsageError
 from poselens.pose.fill import fill_gaps, smooth
 from poselens.types import Skeleton
 
@@ -37,6 +38,49 @@ class PoseEstimator(Protocol):
         ...
 
 
+class PersonDetector(Protocol):
+    """Finds the people in one frame, not their joints."""
+
+    def detect(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "n 5"]:
+        """Return ``(left, top, right, bottom, score)`` of each person, in pixels."""
+        ...
+
+
+class JointNetwork(Protocol):
+    """Finds the joints of the person in a box."""
+
+    @property
+    def layout(self) -> str:
+        """Name of the joint layout of what is found."""
+        ...
+
+    def find(
+        self, frame: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "n 4"]
+    ) -> Float[np.ndarray, "n v 3"]:
+        """Return ``(x, y, score)`` of the joints of the person in each box, in pixels."""
+        ...
+
+
+def require_pictures(
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Pass frames on, one at a time, and refuse what is no picture.
+
+    Raises:
+        UsageError: ``POSE-001`` for no frames, ``POSE-002`` for frames that are no pictures.
+    """
+    empty = True
+    for frame in frames:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise UsageError(
+                "POSE-002", f"expected (h, w, 3) uint8 frames, found {frame.shape} {frame.dtype}"
+            )
+        empty = False
+        yield frame
+    if empty:
+        raise UsageError("POSE-001", "no frames to look for joints in")
+
+
 def estimate_clip(
     estimator: PoseEstimator,
     frames: Iterable[UInt8[np.ndarray, "h w 3"]],
@@ -44,11 +88,15 @@ def estimate_clip(
     max_gap: int = 6,
     radius: int = 1,
 ) -> Skeleton:
-    """Find joints, bridge gaps of up to ``max_gap`` frames and smooth over ``radius`` to each side.
+    """Find joints and mend them, see ``mended``."""
+    return mended(estimator.estimate(frames).skeleton, max_gap=max_gap, radius=radius)
+
+
+def mended(found: Skeleton, *, max_gap: int = 6, radius: int = 1) -> Skeleton:
+    """Bridge gaps of up to ``max_gap`` frames and smooth over ``radius`` frames to each side.
 
     Departure: the paper says nothing of mending joints; gaps and jitter of a small model are worth
     this much.
     """
-    found = estimator.estimate(frames).skeleton
     positions = smooth(fill_gaps(found.positions, max_gap), radius)
     return Skeleton(positions, found.layout, found.space)

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from poselens.errors import CheckpointError, EnvironmentFault, UsageError
-from poselens.pose.estimators import Pose
+from poselens.errors import CheckpointError, EnvironmentFault
+from poselens.pose.estimators import Pose, require_pictures
 from poselens.pose.layouts import get_layout
 from poselens.types import Box, Skeleton
 
@@ -57,28 +57,21 @@ class MoveNet:
         """
         found: list[Float[np.ndarray, "v 3"]] = []
         crop: Box | None = None
-        for frame in frames:
-            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-                raise UsageError(
-                    "POSE-002",
-                    f"expected (h, w, 3) uint8 frames, found {frame.shape} {frame.dtype}",
-                )
+        for frame in require_pictures(frames):
             size = (frame.shape[0], frame.shape[1])
             if crop is None:
-                crop = next_crop(self._look(frame, whole_frame(size)), size)
-            joints = self._look(frame, crop)
+                crop = next_crop(self.look(frame, whole_frame(size)), size)
+            joints = self.look(frame, crop)
             crop = next_crop(joints, size)
             found.append(joints)
-        if not found:
-            raise UsageError("POSE-001", "no frames to look for joints in")
         track = np.stack(found).astype(np.float32)
         scores = track[None, :, :, 2]
         positions = np.where(scores[..., None] >= self._threshold, track[None, :, :, :2], np.nan)
         skeleton = Skeleton(positions.astype(np.float32), self.layout, "pixels")
         return Pose(skeleton, scores)
 
-    def _look(self, frame: UInt8[np.ndarray, "h w 3"], crop: Box) -> Float[np.ndarray, "v 3"]:
-        """Return ``(x, y, score)`` of each joint, in pixels of the frame."""
+    def look(self, frame: UInt8[np.ndarray, "h w 3"], crop: Box) -> Float[np.ndarray, "v 3"]:
+        """Return ``(x, y, score)`` of each joint of the person in a square, in pixels."""
         found = self._infer(cut_square(frame, crop, INPUT_SIDE))
         return np.stack(
             (

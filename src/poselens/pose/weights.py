@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from poselens.checkpoint import write_bytes
 from poselens.errors import CheckpointError, EnvironmentFault, UsageError
 
 _LOG = logging.getLogger(__name__)
@@ -132,6 +131,9 @@ def store(name: str, file: Path) -> Path:
             for one of another hash.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when the cache cannot be written.
     """
+    # torch comes with it, and whoever only looks for weights has no use for that
+    from poselens.checkpoint import write_bytes
+
     given, weights = locate(name, file=file), WEIGHTS[name]
     found = sha256_of(given)
     if not found.startswith(weights.sha256):

@@ -2,9 +2,12 @@
 
 import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poselens.errors import UsageError
-from poselens.training.config import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from poselens.training.config import Recipe
 
 FOLDER = Path(__file__).parent
 
@@ -14,12 +17,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(choice: str) -> Recipe:
+def load(choice: str) -> "Recipe":
     """Read a recipe by name, or from a YAML file.
 
     Raises:
         UsageError: ``CFG-008`` for an unknown name; others as ``poselens.training.config``.
     """
+    # it brings torch, which other commands of this room do without
+    from poselens.training.config import load_recipe
+
     if choice.endswith((".yaml", ".yml")):
         return load_recipe(Path(choice))
     if choice in names():

@@ -8,8 +8,9 @@ from typing import Literal
 from poselens.clips.assemble import VideoSource, video_source
 from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
 from poselens.data.folder import open_folder
+from poselens.data.keypoints import tool_of
 from poselens.data.skeleton_file import read_skeleton
-from poselens.data.video import iterate_frames, probe
+from poselens.data.video import count_frames, iterate_frames, probe
 from poselens.errors import AnnotationError, SkeletonError, UsageError
 from poselens.pose.declared import find_layout
 from poselens.pose.estimators import PoseEstimator, estimate_clip
@@ -87,10 +88,12 @@ def read_clip(
         layout = find_layout(layout).name
     if video is None and skeleton is None:
         raise UsageError("RUN-003", "no clip", mend="give a video, a skeleton file, or both")
-    given, span = _given(skeleton, video, layout or _layout(streams))
+    given, span = _given(skeleton, video, layout, _layout(streams))
     joints: Mapping[Space, Skeleton] = given or {}
     pose: Origin = "none" if given is None else "given"
     if given is None and video is not None and estimator is not None:
+        # too many frames are refused before somebody is looked for in each of them
+        count_frames(video)
         joints, pose = {"pixels": estimate_clip(estimator, iterate_frames(video))}, "estimated"
     settings = next((s.input for s in streams if isinstance(s, RgbStream)), None)
     if video is None:
@@ -112,11 +115,9 @@ def _findings(
 ) -> Sequence[str]:
     """Say what a reader of the result has to know about the clip."""
     notes = []
-    promised, rounding = source.promised, 0
-    if promised is None:
-        promised, rounding = _promised_by_time(source), 2
-    if promised is not None and promised - source.frames > max(rounding, _MISSING * promised):
-        notes.append(f"the file holds {source.frames} of {promised} promised frames")
+    missing = source.promised - source.frames
+    if missing > _MISSING * source.promised:
+        notes.append(f"the file holds {source.frames} of {source.promised} promised frames")
     if looked and source.region.reason != "skeleton":
         notes.append(f"the whole frame was looked at ({source.region.reason})")
     if source.frames < SHORT_CLIP:
@@ -133,42 +134,46 @@ def _layout(streams: Sequence[RgbStream | SkeletonStream]) -> str | None:
     return next((s.layout for s in streams if isinstance(s, SkeletonStream)), None)
 
 
-def _promised_by_time(source: VideoSource) -> int | None:
-    """Return the frames a container without a count promises by its duration, if it does."""
-    facts = probe(source.path)
-    if source.first_frame or facts.frames or not facts.duration_s or not facts.fps:
-        return None
-    return round(facts.duration_s * facts.fps)
-
-
 _Span = tuple[float | None, float | None]
 _WHOLE_FILE: _Span = (None, None)
 
 
 def _given(
-    skeleton: Path | None, video: Path | None, layout: str | None
+    skeleton: Path | None, video: Path | None, layout: str | None, trained: str | None
 ) -> tuple[Mapping[Space, Skeleton] | None, _Span]:
     """Read a skeleton file, or look the video up in a data set folder."""
     if skeleton is None:
         return None, _WHOLE_FILE
-    if skeleton.is_dir():
+    if skeleton.is_dir() and tool_of(skeleton) is None:
         return _in_folder(skeleton, video)
     try:
-        return _read_file(skeleton, layout), _WHOLE_FILE
+        return _read_file(skeleton, video, layout, trained), _WHOLE_FILE
     except SkeletonError as fault:
         if fault.code != "SKEL-010":
             raise
         return {}, _WHOLE_FILE
 
 
-def _read_file(skeleton: Path, layout: str | None) -> Mapping[Space, Skeleton]:
-    """Read a file under the layout it names, or else under the one asked for."""
+def _read_file(
+    skeleton: Path, video: Path | None, layout: str | None, trained: str | None
+) -> Mapping[Space, Skeleton]:
+    """Read a file under the layout it names, else the one asked for, else that of the streams."""
+    size, fallback = None, None
     try:
         return read_skeleton(skeleton)
     except SkeletonError as fault:
-        if fault.code != "SKEL-006" or layout is None or "does not name" not in fault.message:
+        if fault.code == "SKEL-064" and video is not None:
+            # landmarks are shares of a picture, whose size the video knows
+            seen = probe(video)
+            size = (seen.height, seen.width)
+        elif fault.code == "SKEL-006" and "does not name" in fault.message:
+            fallback = layout or trained
+        elif fault.code == "SKEL-062":
+            # joints with names that no layout has are not those of the streams
+            fallback = layout
+        if size is None and fallback is None:
             raise
-    return read_skeleton(skeleton, layout)
+    return read_skeleton(skeleton, fallback, size=size)
 
 
 def _in_folder(root: Path, video: Path | None) -> tuple[Mapping[Space, Skeleton] | None, _Span]:

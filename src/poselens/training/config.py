@@ -27,6 +27,7 @@ from poselens.clips.stream import (
     SkeletonInput,
     SkeletonNetworkSettings,
 )
+from poselens.data.plain_yaml import plain_yaml, read_plain_yaml
 from poselens.errors import UsageError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -312,7 +313,7 @@ def load_recipe(path: Path) -> Recipe:
         UsageError: ``CFG-015`` unreadable, ``CFG-001``/``CFG-002`` as :func:`parse`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise UsageError("CFG-015", f"cannot read the recipe: {fault}", file=path) from fault
     return parse(Recipe, content, file=path)
@@ -346,7 +347,7 @@ def override(section: _Model, settings: Sequence[str]) -> _Model:
 
 def to_yaml(content: Mapping[str, Any]) -> bytes:
     """Return ``content`` as YAML in the order of its keys."""
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
+    return plain_yaml(dict(content)).encode()
 
 
 def differences(kept: Path, wanted: Mapping[str, Any]) -> str:
