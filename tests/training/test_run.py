@@ -70,6 +70,7 @@ def test_a_run_leaves_what_the_others_need(go, tmp_path, branch):
     finished = go(branch, out)
     assert finished.exit_code == 0
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
+        "RUN.md",
         "config.yaml",
         "log.csv",
         "log.jsonl",
@@ -436,14 +437,23 @@ def test_pretrained_weights_are_taken_and_told(tiny_request, tiny_section, tmp_p
     assert finished.facts["initial_weights"]["taken"] == len(tensors)
 
 
-def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("branch", "told"),
+    [
+        ("rgb", r"full with 3 clips of 2 frames of 32x32 a step.*micro_batch=auto.*batch_size=1"),
+        ("skeleton", r"full with 3 clips of 8 frames of 1 people a step.*batch_size=1"),
+    ],
+)
+def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch, branch, told):
     def full(*_args, **_options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(run_module, "fit", full)
-    with pytest.raises(EnvironmentFault, match=r"full with 3 clips a step.*batch_size=1") as e:
-        go("skeleton", tmp_path / "run")
+    with pytest.raises(EnvironmentFault, match=told) as e:
+        go(branch, tmp_path / "run")
     assert e.value.code == "ENV-012"
+    with pytest.raises(EnvironmentFault, match=r"use --set training.batch_size=1"):
+        go(branch, tmp_path / "auto", micro_batch="auto")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
