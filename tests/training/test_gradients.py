@@ -276,6 +276,7 @@ def test_a_gradient_that_overflows_halves_the_scale_and_skips_the_step():
     optimizer = sgd(model)
     step, pace = in_fp16(model, optimizer, factor=3.0e4)
     before = [parameter.detach().clone() for parameter in model.parameters()]
+    statistics = [buffer.clone() for buffer in model.buffers()]
     taken = []
     while not taken or not taken[-1]:
         scale = float(pace.scale)
@@ -284,6 +285,7 @@ def test_a_gradient_that_overflows_halves_the_scale_and_skips_the_step():
         if not taken[-1]:
             assert float(pace.scale) == scale / 2
             assert all(map(torch.equal, before, model.parameters()))
+            assert all(map(torch.equal, statistics, model.buffers()))
             assert not optimizer.state
     assert len(taken) > 3
     assert float(pace.scale) == FIRST_SCALE / 2 ** (len(taken) - 1)
@@ -302,6 +304,7 @@ def test_what_no_scale_mends_is_refused(factor):
     with pytest.raises(NumericFault, match="the step was refused"):
         for _ in range(30):
             step(single())
+            step.settle()
     assert float(pace.scale) == 1
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -311,8 +314,9 @@ def test_a_loss_that_is_not_finite_is_refused_at_once():
     step, pace = in_fp16(model, sgd(model))
     given = single()
     given["inputs"] = (given["inputs"][0] * 1e6,)
+    step(given)
     with pytest.raises(NumericFault, match="the loss is (nan|inf)"):
-        step(given)
+        step.settle()
     assert float(pace.scale) == FIRST_SCALE
 
 

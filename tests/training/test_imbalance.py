@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from poselens.training.imbalance import balance_of, class_weights, log_frequency
-from poselens.training.objectives import Balance, cross_entropy, label_loss
+from poselens.training.objectives import Balance, cross_entropy, mean_cross_entropy
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,9 @@ def test_the_loss_is_the_mean_over_clips_of_what_each_weighs(smoothing):
     logits, label = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 2, 2, 1, 0])
     weights = torch.tensor([0.5, 2.0, 3.0]).double()
     shift = torch.tensor([-1.0, 0.3, -2.0]).double()
-    found = label_loss(logits, label, label_smoothing=smoothing, balance=Balance(weights, shift))
+    found = mean_cross_entropy(
+        logits, {"label": label}, label_smoothing=smoothing, balance=Balance(weights, shift)
+    )
     total = 0.0
     for row, right in zip((logits + shift).tolist(), label.tolist(), strict=True):
         norm = math.log(sum(map(math.exp, row)))
@@ -81,7 +83,7 @@ def test_without_any_it_is_plain_cross_entropy():
     labels = np.array([0, 0, 1, 2, -1])
     off = balance_of(labels, num_classes=3, weights="none", beta=0.9, tau=0.0, device=CPU)
     assert (off.weights, off.shift) == (None, None)
-    found = label_loss(logits, label, label_smoothing=0.1, balance=off)
+    found = mean_cross_entropy(logits, {"label": label}, label_smoothing=0.1, balance=off)
     assert torch.equal(found, F.cross_entropy(logits, label, label_smoothing=0.1))
 
 
@@ -98,3 +100,18 @@ def test_logits_that_are_reported_are_not_adjusted():
     losses = cross_entropy(balance=balance)(torch.nn.Identity(), batch)
     assert losses.logits.tolist() == [[1, 2]]
     assert float(losses.total) > 9
+
+
+def test_ranks_share_what_classes_weigh():
+    """The mean over ranks of unequal parts, one of them empty, is that of the whole batch."""
+    logits, label = torch.randn(5, 3).double(), torch.tensor([0, 2, 1, 1, 0])
+    balance = Balance(torch.tensor([0.5, 2.0, 3.0]).double(), torch.tensor([-1.0, 0.3, 2.0]))
+    whole = mean_cross_entropy(logits, {"label": label}, label_smoothing=0.1, balance=balance)
+    counts = (2, 0, 3)
+    shares = [
+        mean_cross_entropy(
+            part, {"label": own, "counts": counts}, label_smoothing=0.1, balance=balance
+        )
+        for part, own in zip(logits.split(counts), label.split(counts), strict=True)
+    ]
+    torch.testing.assert_close(torch.stack(shares).mean(), whole)

@@ -10,11 +10,11 @@ import torch
 from tiny_loop import batches, equal, run, scores, weights
 
 from poselens.checkpoint import read_tensors
-from poselens.training import loop as loop_module
+from poselens.training import sums
 from poselens.training.gradients import FIRST_SCALE, Descent
 from poselens.training.journal import read_rows
-from poselens.training.loop import STATE_FILE
 from poselens.training.objectives import Losses, cross_entropy
+from poselens.training.states import state_files
 
 
 def following(*right):
@@ -29,13 +29,13 @@ def following(*right):
 @pytest.fixture
 def judged(monkeypatch):
     """Let validation with none recognised be one of scores that are no numbers."""
-    real = loop_module.evaluate
+    real = sums.evaluate
 
     def evaluate(given, **options):
         found = real(given, **options)
         return found if found.top1 else dataclasses.replace(found, nll=math.nan, top1=1.0)
 
-    monkeypatch.setattr(loop_module, "evaluate", evaluate)
+    monkeypatch.setattr(sums, "evaluate", evaluate)
 
 
 def stopped_at(epoch, position):
@@ -132,7 +132,7 @@ def test_each_way_to_descend_is_resumed_bitwise(tmp_path, descent, objective):
 
 def test_what_was_found_out_is_in_the_state(tmp_path, capsys):
     run(tmp_path, descent=Descent(halves=True), objective=short_of_memory)
-    state = read_tensors(tmp_path / STATE_FILE)
+    state = read_tensors(state_files(tmp_path)[0])
     assert int(state["pace.size"]) == 3
     told = capsys.readouterr().err
     assert told.count("memory does not hold 6 clips at once") == 1
@@ -142,7 +142,7 @@ def test_skipped_steps_are_counted_in_the_log(tmp_path):
     run(tmp_path, descent=Descent(scales=True), objective=overflowing, epochs=8)
     rows = read_rows(tmp_path / "log.jsonl")
     skipped = sum(row.get("skipped_steps", 0) for row in rows)
-    scale = float(read_tensors(tmp_path / STATE_FILE)["pace.scale"])
+    scale = float(read_tensors(state_files(tmp_path)[0])["pace.scale"])
     assert scale == FIRST_SCALE / 2**skipped
     assert 1 <= skipped < 24
     assert "skipped_steps" not in rows[-1]
@@ -150,7 +150,7 @@ def test_skipped_steps_are_counted_in_the_log(tmp_path):
 
 def test_a_run_without_options_saves_no_pace_and_tells_its_wait(tmp_path, capsys):
     run(tmp_path)
-    assert not any(name.startswith("pace.") for name in read_tensors(tmp_path / STATE_FILE))
+    assert not any(name.startswith("pace.") for name in read_tensors(state_files(tmp_path)[0]))
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 3
     for line in told:

@@ -9,12 +9,11 @@ import signal
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from poselens.checkpoint import read_tensors
+from poselens.checkpoint import read_tensors, read_tensors_and_facts, write_tensors
 from poselens.data.folder import open_folder
 from poselens.errors import UsageError
-from poselens.training import run as run_module
+from poselens.training import wiring
 from poselens.training.config import (
     HOW_NOT_WHAT,
     ContrastSettings,
@@ -24,7 +23,8 @@ from poselens.training.config import (
     parse,
 )
 from poselens.training.journal import read_rows
-from poselens.training.run import _digest, train
+from poselens.training.run import train
+from poselens.training.states import state_files
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def go(tiny_request, tiny_section):
 
 
 def interrupted(monkeypatch, step):
-    real, done = run_module.cross_entropy, []
+    real, done = wiring.cross_entropy, []
 
     def objective(**options):
         inner = real(**options)
@@ -56,7 +56,7 @@ def interrupted(monkeypatch, step):
 
         return counted
 
-    monkeypatch.setattr(run_module, "cross_entropy", objective)
+    monkeypatch.setattr(wiring, "cross_entropy", objective)
 
 
 def weights(out):
@@ -116,7 +116,7 @@ def test_a_bank_counts_batches_and_not_parts(go, tmp_path):
     states = []
     for name, parts in (("whole", 1), ("parts", 3)):
         go("skeleton", tmp_path / name, contrast=True, accumulate=parts, batch_size=4)
-        states.append(read_tensors(tmp_path / name / "state.safetensors"))
+        states.append(read_tensors(state_files(tmp_path / name)[0]))
     whole, parts = states
     assert int(parts["beside.step"]) == int(whole["beside.step"]) == 4
     assert torch.equal(parts["beside.bank.clips"], whole["beside.bank.clips"])
@@ -141,6 +141,10 @@ def test_a_run_that_ends_early_says_so(go, tmp_path, monkeypatch):
     finished = go("skeleton", tmp_path / "run", patience=1, epochs=40, lr=1e-9)
     assert finished.facts["stopped_early"] is True
     assert 2 <= finished.facts["epochs"] < 40
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    again = go("skeleton", tmp_path / "run", resume=True, patience=1, epochs=40, lr=1e-9)
+    assert again.facts == json.loads(before)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
     assert go("skeleton", tmp_path / "other", epochs=2).facts["stopped_early"] is False
 
 
@@ -208,29 +212,29 @@ def test_a_run_made_before_these_options_is_the_same_run():
     assert set(kept) == set(BEFORE)
 
 
-def test_every_option_that_is_used_makes_another_run(tiny_section, tiny_folder):
-    folder = open_folder(tiny_folder)
+def test_every_option_that_is_used_makes_another_run(tiny_section):
+    def kept(**training):
+        return str(identity(tiny_section("rgb", **training).training.model_dump()))
 
-    def digest(**training):
-        return _digest({"training": tiny_section("rgb", **training).training.model_dump()}, folder)
-
-    plain = digest()
-    assert len({plain, *(digest(**options) for options in OPTIONS)}) == len(OPTIONS) + 1
-    assert digest(tensorboard=True) == plain
+    plain = kept()
+    assert len({plain, *(kept(**options) for options in OPTIONS)}) == len(OPTIONS) + 1
+    assert kept(tensorboard=True) == plain
     assert set(HOW_NOT_WHAT) <= set(Training.model_fields)
 
 
 def test_a_run_made_before_is_resumed_and_named_by_what_differs(go, tmp_path, monkeypatch):
-    """A folder whose settings know nothing of the options, as an earlier version left it."""
+    """A state whose settings know nothing of the options, as an earlier version left it."""
     with monkeypatch.context() as patched:
         interrupted(patched, 2)
         go("skeleton", tmp_path / "run")
-    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    config["training"] = {
-        name: value for name, value in config["training"].items() if name in (*BEFORE, "workers")
-    }
-    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(Exception, match=r"\(training.accumulate None -> 2\)"):
+    for path in state_files(tmp_path / "run"):
+        tensors, facts = read_tensors_and_facts(path)
+        settings = facts["settings"]
+        settings["training"] = {
+            name: value for name, value in settings["training"].items() if name in BEFORE
+        }
+        write_tensors(path, tensors, facts=facts)
+    with pytest.raises(Exception, match=r"\(training.accumulate 1 -> 2\)"):
         go("skeleton", tmp_path / "run", resume=True, accumulate=2)
     with pytest.raises(Exception, match=r"\(training.lr 0.05 -> 0.5\)"):
         go("skeleton", tmp_path / "run", resume=True, lr=0.5)
@@ -239,7 +243,7 @@ def test_a_run_made_before_is_resumed_and_named_by_what_differs(go, tmp_path, mo
 
 def test_memory_that_ends_in_a_run_is_no_end(go, tmp_path, monkeypatch, capsys):
     """The bank, too, is as in a run that began with the smaller parts."""
-    real = run_module.contrastive
+    real = wiring.contrastive
 
     def objective(*arguments, **options):
         inner = real(*arguments, **options)
@@ -253,11 +257,11 @@ def test_memory_that_ends_in_a_run_is_no_end(go, tmp_path, monkeypatch, capsys):
         return short
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module, "contrastive", objective)
+        patched.setattr(wiring, "contrastive", objective)
         go("skeleton", tmp_path / "run", contrast=True, micro_batch="auto", batch_size=4)
     assert "memory does not hold 4 clips at once" in capsys.readouterr().err
     go("skeleton", tmp_path / "two", contrast=True, accumulate=2, batch_size=4)
-    one, two = (read_tensors(tmp_path / name / "state.safetensors") for name in ("run", "two"))
+    one, two = (read_tensors(state_files(tmp_path / name)[0]) for name in ("run", "two"))
     assert all(torch.equal(one[name], value) for name, value in two.items())
     assert np.isfinite(read_rows(tmp_path / "run" / "log.jsonl")[0]["loss"])
 
@@ -273,7 +277,7 @@ def test_an_error_leaves_no_data_process(go, tmp_path, monkeypatch, workers):
 
         return fails
 
-    monkeypatch.setattr(run_module, "cross_entropy", objective)
+    monkeypatch.setattr(wiring, "cross_entropy", objective)
     with pytest.raises(RuntimeError, match="in a step"):
         go("rgb", tmp_path / "run", workers=workers)
     assert multiprocessing.active_children() == []

@@ -9,9 +9,9 @@ from poselens.clips.device import data_processes
 from poselens.data.folder import ClipFolder, open_folder
 from poselens.errors import InputError
 from poselens.training import samples as samples_module
-from poselens.training.run import _describe, _split
 from poselens.training.samples import SKIPPED_FILE, Samples
 from poselens.training.state import Progress
+from poselens.training.wiring import describe, split
 
 CPU = torch.device("cpu")
 
@@ -33,8 +33,8 @@ def samples(tiny_folder, tiny_section, tmp_path):
     def make(branch="rgb", root=None, device=CPU, **training):
         folder = open_folder(root or tiny_folder)
         section = tiny_section(branch, **training)
-        parts = _split(folder, "p", held_out=section.training.validation == "hold-out")
-        return Samples(folder, section, _describe(folder, section), parts, tmp_path, device)
+        parts = split(folder, "p", held_out=section.training.validation == "hold-out")
+        return Samples(folder, section, describe(folder, section), parts, tmp_path, device)
 
     return make
 
