@@ -400,15 +400,6 @@ def test_options_are_those_of_one_process(go, tmp_path, branch, options):
     assert "Not finished" not in (two / "RUN.md").read_text()
 
 
-def test_frozen_statistics_are_not_averaged(go, tmp_path):
-    options = {"freeze": "linear-probe", "sync_batchnorm": False, "batch_size": 3, "epochs": 1}
-    two = read_tensors(go(2, "rgb", tmp_path / "two", **options) / "weights.safetensors")
-    one = read_tensors(go(1, "rgb", tmp_path / "one", **options) / "weights.safetensors")
-    running = [name for name in one if "running" in name]
-    assert running
-    assert all(torch.equal(one[name], two[name]) for name in running)
-
-
 def test_ranks_that_cannot_meet_say_where(words, tmp_path):
     def elsewhere(_rank):
         os.environ |= {"MASTER_PORT": "1", "RANK": "1"}
