@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from poselens.clips.assemble import RgbClips, Sample, SkippedClip
 from poselens.clips.batches import (
     EpochBatches,
+    balanced_order,
     collate,
     loaded,
     make_loader,
@@ -95,6 +96,53 @@ def test_every_clip_comes_once_a_repeat_in_another_order_each_epoch():
     assert seen[0] != seen[1]
     other = EpochBatches([4, 7, 9, 11, 12], batch_size=2, seed=2, repeats=3)
     assert [key[1:] for batch in other for key in batch] != seen[0]
+
+
+@given(
+    labels=st.lists(st.sampled_from([0, 1, 2, 5]), min_size=1, max_size=40),
+    count=st.integers(0, 120),
+    seed=st.integers(0, 2**63),
+)
+def test_a_balanced_epoch_has_every_class_and_its_clips_equally_often(labels, count, seed):
+    labels = np.array(labels)
+    repeat, place = balanced_order(labels, count, (seed, 3))
+    assert len(repeat) == len(place) == count
+    again = balanced_order(labels, count, (seed, 3))
+    assert np.array_equal(repeat, again[0])
+    assert np.array_equal(place, again[1])
+    of_class = [np.count_nonzero(labels[place] == label) for label in np.unique(labels)]
+    assert max(of_class) - min(of_class) <= 1
+    for label in np.unique(labels):
+        of_clip = [np.count_nonzero(place == clip) for clip in np.flatnonzero(labels == label)]
+        assert max(of_clip) - min(of_clip) <= 1
+    # no two views of an epoch are one view
+    assert len(set(zip(repeat.tolist(), place.tolist(), strict=True))) == count
+
+
+def test_in_a_balanced_epoch_classes_are_equal_in_expectation_and_orders_differ():
+    """Ten places for three classes: each has the fourth place in a third of the epochs."""
+    labels = np.array([0] * 7 + [1] * 2 + [2])
+    drawn = [balanced_order(labels, 10, (1, epoch))[1] for epoch in range(600)]
+    counts = np.array([np.bincount(labels[place], minlength=3) for place in drawn])
+    assert sorted(set(counts.flatten())) == [3, 4]
+    assert np.abs((counts == 4).mean(0) - 1 / 3).max() < 0.06
+    # clips of the large class come and go
+    seen = np.array([np.bincount(place, minlength=10) for place in drawn])[:, :7]
+    assert np.abs(seen.mean(0) - 10 / 3 / 7).max() < 0.06
+    assert len({tuple(place) for place in drawn}) == 600
+
+
+def test_balanced_batches_keep_the_number_of_places():
+    labels = np.array([0, 0, 0, 0, 1])
+    batches = EpochBatches([4, 7, 9, 11, 12], batch_size=2, seed=1, repeats=2)
+    batches.balance(labels)
+    batches.epoch = 6
+    keys = [key for batch in batches for key in batch]
+    assert len(keys) == 10
+    assert len(batches) == 5
+    assert {key[0] for key in keys} == {6}
+    assert sum(key[2] == 12 for key in keys) == 5
+    assert sorted(key[1] for key in keys if key[2] == 12) == [0, 1, 2, 3, 4]
 
 
 def test_evaluation_keeps_the_order():

@@ -17,7 +17,7 @@ from torch import nn
 
 from poselens.data.folder import open_folder
 from poselens.rgb.build import build_rgb_network
-from poselens.training import run
+from poselens.training import run, wiring
 from poselens.training.config import Recipe, RgbSection, SkeletonSection
 
 TRACE = Path(__file__).parent / "trace_tiny.json"
@@ -67,7 +67,7 @@ RECIPE = {
 def trace(section: RgbSection | SkeletonSection, root: Path, out: Path) -> list[float]:
     """Train on the CPU with one thread and return the loss of each step."""
     losses: list[float] = []
-    plain = run.cross_entropy
+    plain = wiring.cross_entropy
 
     def recording(**options):
         inner = plain(**options)
@@ -81,12 +81,12 @@ def trace(section: RgbSection | SkeletonSection, root: Path, out: Path) -> list[
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    run.cross_entropy = recording
+    wiring.cross_entropy = recording
     try:
         request = run.Request(root, "p", "golden", out, "cpu", resume=False)
         run.train(open_folder(root), section, request)
     finally:
-        run.cross_entropy = plain
+        wiring.cross_entropy = plain
         torch.set_num_threads(threads)
     return losses[:STEPS]
 

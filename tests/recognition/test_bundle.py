@@ -30,6 +30,13 @@ def refused(folder, code, text):
     return caught.value
 
 
+def test_a_bundle_leaves_out_where_its_runs_were_made(drawn):
+    run = json.loads((drawn.rgb / "run.json").read_text())
+    text = (drawn.bundle / "bundle.json").read_text()
+    assert not any("environment" in stream for stream in json.loads(text)["streams"])
+    assert run["environment"]["started"] not in text
+
+
 def test_a_bundle_holds_everything_its_runs_did(drawn):
     bundle = load_bundle(drawn.bundle, device=CPU)
     for trained, run in zip(bundle.streams, (drawn.rgb, drawn.joint), strict=True):

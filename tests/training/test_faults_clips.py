@@ -20,7 +20,7 @@ from poselens.checkpoint import read_tensors
 from poselens.data.folder import open_folder
 from poselens.data.info import ClipRecord
 from poselens.data.writer import FolderWriter
-from poselens.training import run as run_module
+from poselens.training import wiring
 from poselens.training.config import ContrastSettings
 from poselens.training.journal import read_rows
 from poselens.training.run import train
@@ -111,7 +111,7 @@ def followed(monkeypatch, tiny_section, tiny_request):
         seen = []
         with monkeypatch.context() as patched:
             for kind in ("cross_entropy", "contrastive"):
-                patched.setattr(run_module, kind, following(getattr(run_module, kind), seen))
+                patched.setattr(wiring, kind, following(getattr(wiring, kind), seen))
             section = tiny_section(branch, max_bad=0.1, batch_size=16, **training)
             if branch == "skeleton":
                 contrast = ContrastSettings(dimensions=8, positives=4, negatives=8)

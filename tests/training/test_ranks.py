@@ -24,8 +24,10 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import EnvironmentFault, UsageError
 from poselens.fusion.scores import read_scores
 from poselens.training import ranks as ranks_module
+from poselens.training.config import Training
 from poselens.training.journal import read_rows
-from poselens.training.ranks import ALONE, joined, place, require_alone
+from poselens.training.ranks import ALONE, joined, place, require_alone, require_one_pass
+from poselens.training.ranks import Ranks as Several
 from poselens.training.states import newest_facts, state_files
 from poselens.training.stepping import EagerStep
 
@@ -368,6 +370,34 @@ def test_more_ranks_than_clips_a_step_are_refused(words, tmp_path):
     assert (
         "error[DIST-005]: training.batch_size is 1, for all 2 ranks together" in (started.told()[0])
     )
+
+
+@pytest.mark.parametrize("option", [{"accumulate": 2}, {"micro_batch": "auto"}, {"amp": "fp16"}])
+def test_steps_in_parts_are_for_one_process(option):
+    settings = Training(**option)
+    require_one_pass(ALONE, in_parts=settings.in_parts)
+    with pytest.raises(UsageError, match="for one process, and 2 were started") as caught:
+        require_one_pass(Several(0, 2), in_parts=settings.in_parts)
+    assert caught.value.code == "DIST-008"
+
+
+@pytest.mark.parametrize(
+    ("branch", "options"),
+    [
+        ("rgb", {"freeze": "stages:1", "class_weights": "inverse"}),
+        ("skeleton", {"freeze": "stages:1", "sampling": "balanced"}),
+        ("skeleton", {"logit_adjustment": 1.0, "patience": 1, "lr": 1e-9, "epochs": 6}),
+    ],
+)
+def test_options_are_those_of_one_process(go, tmp_path, branch, options):
+    """Weights of classes, balanced epochs, frozen statistics and the end by patience."""
+    one, two = (go(size, branch, tmp_path / str(size), **options) for size in (1, 2))
+    assert position(one) == position(two)
+    np.testing.assert_allclose(losses(two), losses(one), rtol=2e-3)
+    assert furthest(one, two) < 2e-3
+    facts = json.loads((two / "run.json").read_text())
+    assert facts["stopped_early"] == ("patience" in options)
+    assert "Not finished" not in (two / "RUN.md").read_text()
 
 
 def test_ranks_that_cannot_meet_say_where(words, tmp_path):

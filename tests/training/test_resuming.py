@@ -73,6 +73,7 @@ def test_how_a_run_is_carried_out_is_free_and_told(tmp_path):
         "save_every": 10,
         "save_minutes": None,
         "share_gpu": True,
+        "tensorboard": True,
     }
     assert {f"training.{name}" for name in others} == FREE
     found = find(tmp_path, **others)

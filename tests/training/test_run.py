@@ -26,9 +26,11 @@ from poselens.errors import (
 from poselens.fusion.scores import read_scores
 from poselens.recognition.streams import load_run
 from poselens.training import run as run_module
+from poselens.training import sums, wiring
 from poselens.training.journal import read_rows
 from poselens.training.run import train
 from poselens.training.states import state_files
+from poselens.training.wiring import describe
 
 BRANCHES = ["rgb", "skeleton"]
 
@@ -47,7 +49,7 @@ def go(tiny_request, tiny_section):
 
 def signal_at(monkeypatch, step, number):
     """Send a signal while the given step of the run, counted from 1, computes its loss."""
-    real, done = run_module.cross_entropy, []
+    real, done = wiring.cross_entropy, []
 
     def objective(**options):
         inner = real(**options)
@@ -60,7 +62,7 @@ def signal_at(monkeypatch, step, number):
 
         return counted
 
-    monkeypatch.setattr(run_module, "cross_entropy", objective)
+    monkeypatch.setattr(wiring, "cross_entropy", objective)
     return done
 
 
@@ -70,6 +72,7 @@ def test_a_run_leaves_what_the_others_need(go, tmp_path, branch):
     finished = go(branch, out)
     assert finished.exit_code == 0
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
+        "RUN.md",
         "config.yaml",
         "log.csv",
         "log.jsonl",
@@ -169,12 +172,12 @@ def test_the_command_stops_on_a_signal_and_resumes_bitwise(
 def test_best_keeps_both_epochs_weights_and_says_so(go, tmp_path, monkeypatch):
     out = tmp_path / "run"
     given = iter([0.75, 0.25, 0.5])
-    real = run_module.fit.__globals__["evaluate"]
+    real = sums.evaluate
 
     def evaluate(scores, **options):
         return dataclasses.replace(real(scores, **options), top1=next(given))
 
-    monkeypatch.setitem(run_module.fit.__globals__, "evaluate", evaluate)
+    monkeypatch.setattr(sums, "evaluate", evaluate)
     finished = go("skeleton", out, select="best", epochs=3)
     assert finished.facts["selection"] == "best of 3 epochs on 4 validation clips"
     best, last = (read_tensors(out / f"{name}.safetensors") for name in ("weights", "last"))
@@ -421,9 +424,7 @@ def test_regions_cached_on_disk_train_to_the_same_weights(go, tiny_folder, tmp_p
 
 def test_pretrained_weights_are_taken_and_told(tiny_request, tiny_section, tmp_path):
     section = tiny_section("rgb", epochs=1)
-    given = run_module.build_network(
-        run_module._describe(open_folder(tiny_request().root), section)
-    )
+    given = run_module.build_network(describe(open_folder(tiny_request().root), section))
     tensors = {
         name.removeprefix("backbone."): value
         for name, value in given.state_dict().items()
@@ -436,14 +437,23 @@ def test_pretrained_weights_are_taken_and_told(tiny_request, tiny_section, tmp_p
     assert finished.facts["initial_weights"]["taken"] == len(tensors)
 
 
-def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("branch", "told"),
+    [
+        ("rgb", r"full with 3 clips of 2 frames of 32x32 a step.*micro_batch=auto.*batch_size=1"),
+        ("skeleton", r"full with 3 clips of 8 frames of 1 people a step.*batch_size=1"),
+    ],
+)
+def test_running_out_of_memory_is_named(go, tmp_path, monkeypatch, branch, told):
     def full(*_args, **_options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(run_module, "fit", full)
-    with pytest.raises(EnvironmentFault, match=r"full with 3 clips a step.*batch_size=1") as e:
-        go("skeleton", tmp_path / "run")
+    with pytest.raises(EnvironmentFault, match=told) as e:
+        go(branch, tmp_path / "run")
     assert e.value.code == "ENV-012"
+    with pytest.raises(EnvironmentFault, match=r"use --set training.batch_size=1"):
+        go(branch, tmp_path / "auto", micro_batch="auto")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -41,7 +41,7 @@ def go(tiny_request, tiny_section):
 
 def stop_at(monkeypatch, step):
     """Ask the run to stop while the given step, counted from 1, computes its loss."""
-    real, done = run_module._objective, []
+    real, done = run_module.objective_of, []
 
     def objective(*arguments):
         inner = real(*arguments)
@@ -54,7 +54,7 @@ def stop_at(monkeypatch, step):
 
         return counted
 
-    monkeypatch.setattr(run_module, "_objective", objective)
+    monkeypatch.setattr(run_module, "objective_of", objective)
 
 
 @pytest.mark.parametrize("bank", ["per-sample", "fifo"])
@@ -144,9 +144,9 @@ def test_averaged_weights_are_what_a_run_keeps(go, tmp_path, monkeypatch):
 
 def test_last_and_best_are_both_averages(go, tmp_path, monkeypatch):
     given = iter([0.75, 0.25])
-    real = run_module.fit.__globals__["_judge"]
+    real = run_module.fit.__globals__["judge"]
     monkeypatch.setitem(
-        run_module.fit.__globals__, "_judge", lambda *facts: (real(*facts), next(given))[1]
+        run_module.fit.__globals__, "judge", lambda *facts: (real(*facts), next(given))[1]
     )
     go(tmp_path / "run", ema=0.7, select="best")
     state = read_tensors(state_files(tmp_path / "run")[0])

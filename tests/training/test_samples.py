@@ -9,9 +9,9 @@ from poselens.clips.device import data_processes
 from poselens.data.folder import ClipFolder, open_folder
 from poselens.errors import InputError
 from poselens.training import samples as samples_module
-from poselens.training.run import _describe, _split
 from poselens.training.samples import SKIPPED_FILE, Samples
 from poselens.training.state import Progress
+from poselens.training.wiring import describe, split
 
 CPU = torch.device("cpu")
 
@@ -33,8 +33,8 @@ def samples(tiny_folder, tiny_section, tmp_path):
     def make(branch="rgb", root=None, device=CPU, **training):
         folder = open_folder(root or tiny_folder)
         section = tiny_section(branch, **training)
-        parts = _split(folder, "p", held_out=section.training.validation == "hold-out")
-        return Samples(folder, section, _describe(folder, section), parts, tmp_path, device)
+        parts = split(folder, "p", held_out=section.training.validation == "hold-out")
+        return Samples(folder, section, describe(folder, section), parts, tmp_path, device)
 
     return make
 
@@ -94,14 +94,14 @@ def test_clips_of_both_parts_are_counted_against_the_budget(samples, spoiled, tm
 
 def test_the_cores_decide_how_many_workers(samples, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    assert samples(workers=None)._train.num_workers == data_processes(CPU) > 0
-    assert samples(workers=5)._train.num_workers == 5
+    assert samples(workers=None)._train.loader.num_workers == data_processes(CPU) > 0
+    assert samples(workers=5)._train.loader.num_workers == 5
     assert samples(workers=5)._val.num_workers == 2
 
 
 def test_a_gpu_makes_of_whole_regions_what_processes_make_for_a_cpu(samples):
     there = samples(device=torch.device("cuda"))
-    assert there._train.dataset[0, 0, 1].look is not None
+    assert there._train.loader.dataset[0, 0, 1].look is not None
     pairs = zip(
         samples().train_batches(Progress(epoch=1), CPU),
         there.train_batches(Progress(epoch=1), CPU),
@@ -117,7 +117,7 @@ def test_a_gpu_makes_of_whole_regions_what_processes_make_for_a_cpu(samples):
 def test_a_gpu_has_more_processes_but_not_without_end(samples, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     made = samples(workers=None, device=torch.device("cuda"))
-    assert (made._train.num_workers, made._val.num_workers) == (16, 8)
+    assert (made._train.loader.num_workers, made._val.num_workers) == (16, 8)
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, 6), (0, 0), (1, 1), (5, 5)])

@@ -66,6 +66,11 @@ class _Watched(Dataset[Item]):
 class EpochBatches:
     """Yields the keys of each batch that remains at a position of training.
 
+    Attributes:
+        epoch: Epoch to yield.
+        first_step: Step of it to begin with.
+        until: Epoch before which to end; None for the end of ``epoch``.
+
     Args:
         clips: Positions in the data set.
         batch_size: Keys per batch; the last batch of an epoch may be smaller.
@@ -94,27 +99,79 @@ class EpochBatches:
         self._share = share
         self.epoch = 0
         self.first_step = 0
+        self.until: int | None = None
+        self._labels: NDArray[np.int64] | None = None
+
+    def balance(self, labels: NDArray[np.int64]) -> None:
+        """Let every class come equally often, as :func:`balanced_order` says.
+
+        Args:
+            labels: Class of each clip.
+        """
+        self._labels = labels
 
     def __len__(self) -> int:
         return -(-len(self._clips) * self._repeats // self._batch_size)
 
-    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return repeat and position in the data set of each place of the epoch."""
-        places = np.arange(len(self._clips) * self._repeats)
+    def order(self, epoch: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return repeat and position in the data set of each place of an epoch, or of this one."""
+        epoch = self.epoch if epoch is None else epoch
+        count = len(self._clips) * self._repeats
+        if self._labels is not None:
+            repeat, place = balanced_order(self._labels, count, (self._seed, epoch))
+            return repeat, self._clips[place]
+        places = np.arange(count)
         if self._shuffle:
-            np.random.default_rng((self._seed, self.epoch)).shuffle(places)
+            np.random.default_rng((self._seed, epoch)).shuffle(places)
         if not len(places):
             return places, places
         repeat, clip = np.divmod(places, len(self._clips))
         return repeat, self._clips[clip]
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch = self.epoch
-        repeat, clip = self.order()
-        for step in range(self.first_step, len(self)):
-            chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-            pairs = list(zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True))
-            yield [(epoch, *pair) for pair in pairs[share_of(len(pairs), self._share)]]
+        first = self.first_step
+        for epoch in range(self.epoch, self.epoch + 1 if self.until is None else self.until):
+            repeat, clip = self.order(epoch)
+            for step in range(first, len(self)):
+                chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
+                pairs = list(zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True))
+                yield [(epoch, *pair) for pair in pairs[share_of(len(pairs), self._share)]]
+            first = 0
+
+
+def balanced_order(
+    labels: NDArray[np.int64], count: int, words: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return an epoch in which every class comes equally often, as repeats and places of clips.
+
+    Each class of K has ``count // K`` places; who gets what is left over is drawn. Within a class
+    clips come in rounds, each in a new random order: a clip comes at most once more often than
+    another of its class, and where a class has fewer places than clips, others come in each epoch.
+    The repeat is the round, so that two views of a clip in an epoch are two.
+
+    Departure: drawing a class for each place leaves the numbers of classes to chance; here they
+    differ by one at most, and are equal in expectation.
+
+    Args:
+        labels: Class of each clip; classes without any have no places.
+        count: Places in the epoch.
+        words: Seed and epoch, of which the order is a function.
+    """
+    rng = np.random.default_rng(words)
+    classes = np.unique(labels)
+    places = np.full(len(classes), count // max(len(classes), 1))
+    places[rng.permutation(len(classes))[: count - places.sum()]] += 1
+    repeats, chosen = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for label, wanted in zip(classes, places, strict=True):
+        members = np.flatnonzero(labels == label)
+        rounds = -(-wanted // len(members))
+        repeats.append(np.repeat(np.arange(rounds), len(members))[:wanted])
+        chosen.append(
+            np.concatenate([members[:0], *map(rng.permutation, [members] * rounds)])[:wanted]
+        )
+    repeat, place = np.concatenate(repeats), np.concatenate(chosen)
+    order = rng.permutation(len(place))
+    return repeat[order], place[order]
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:
@@ -203,8 +260,13 @@ def _worker_killed(clips: Sequence[str]) -> EnvironmentFault:
 
 
 @contextmanager
-def memory_faults_named(batch_size: int) -> Iterator[None]:
+def memory_faults_named(batch_size: int, *, of: str = "", instead: str = "") -> Iterator[None]:
     """Say in the user's terms that memory ran out while the block ran.
+
+    Args:
+        batch_size: Clips a step.
+        of: What a clip is: frames and size.
+        instead: A setting that works beside a smaller batch.
 
     Raises:
         EnvironmentFault: ``ENV-011`` a data process was killed, ``ENV-012`` the GPU is full.
@@ -214,8 +276,9 @@ def memory_faults_named(batch_size: int) -> Iterator[None]:
     except torch.OutOfMemoryError as fault:
         raise EnvironmentFault(
             "ENV-012",
-            f"the GPU's memory is full with {batch_size} clips a step",
-            mend=f"use --set training.batch_size={max(batch_size // 2, 1)} or smaller pictures",
+            f"the GPU's memory is full with {batch_size} clips{of} a step",
+            mend=f"use {instead}--set training.batch_size={max(batch_size // 2, 1)} or smaller "
+            "pictures",
         ) from fault
     except RuntimeError as fault:
         if "DataLoader worker" not in str(fault):

@@ -43,7 +43,7 @@ def data_processes(device: torch.device, *, ranks: int = 1) -> int:
     return min(cores, 16) if device.type == "cuda" else max(1, cores // 2)
 
 
-def use_bf16(choice: Literal["auto", "off", "bf16"], device: torch.device) -> bool:
+def use_bf16(choice: Literal["auto", "off", "bf16", "fp16"], device: torch.device) -> bool:
     """Return whether to autocast to bfloat16; ``auto`` does on GPUs that compute in it."""
     if choice == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()

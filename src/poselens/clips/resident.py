@@ -259,6 +259,10 @@ class SkeletonBatches:
         self.epoch = 0
         self.first_step = 0
 
+    def balance(self) -> None:
+        """Let every class come equally often (``batches.balanced_order``)."""
+        self._order.balance(self._ready.folder.labels[self.clips])
+
     def __len__(self) -> int:
         return len(self._order)
 

@@ -91,7 +91,9 @@ def write_bundle(
     for trained in streams:
         target = out / f"{trained.stream.name}.safetensors"
         write_bytes(target, trained.weights.read_bytes())
-        entries.append({**trained.facts, "sha256": sha256_of(target)})
+        # a bundle is passed on; by which command and on whose machine a run was made is not
+        kept = {name: fact for name, fact in trained.facts.items() if name != "environment"}
+        entries.append({**kept, "sha256": sha256_of(target)})
     facts = {
         "format": BUNDLE_FORMAT,
         "poselens": poselens.__version__,

@@ -83,6 +83,8 @@ def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, ste
 
 def replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
     """Return whether to record steps; of itself where the host is the slower side."""
+    if section.training.in_parts:
+        return False
     wanted = section.training.replay
     if wanted == "auto":
         return device.type == "cuda" and isinstance(section, SkeletonSection)

@@ -44,6 +44,8 @@ class Training(BaseModel):
     """How often each clip occurs in one epoch."""
     batch_size: int = Field(64, ge=1)
     """Clips per step."""
+    scale_lr_from: int | None = Field(None, ge=1)
+    """Batch size that ``lr`` is meant for; the rate is then ``lr * batch_size / scale_lr_from``."""
     lr: float = Field(0.01, gt=0)
     """Learning rate after the warm-up."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -68,8 +70,12 @@ class Training(BaseModel):
     """Largest gradient norm; null to leave gradients alone."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
-    amp: Literal["auto", "off", "bf16"] = "auto"
-    """bfloat16 autocast: ``auto`` where the GPU has it."""
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    """Autocast: ``auto`` is bfloat16 where the GPU has it; ``fp16`` scales the loss."""
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches a step is computed in; clips per step stay ``batch_size``."""
+    micro_batch: Literal["off", "auto"] = "off"
+    """``auto`` halves the micro-batch where memory runs out, and takes the same step again."""
     replay: Literal["auto", "off", "on"] = "auto"
     """Record a step once and replay it as a CUDA graph: ``auto`` on GPUs, for skeletons."""
     compile: Literal["auto", "off", "on"] = "auto"
@@ -81,6 +87,19 @@ class Training(BaseModel):
     """``hold-out`` keeps the protocol's validation slice apart; ``none`` trains on it too."""
     select: Literal["last", "best"] = "last"
     """Which epoch's weights are kept: the last, or the best on validation."""
+    patience: int | None = Field(None, ge=1)
+    """Epochs without a better validation Top-1 after which the run ends; null for never."""
+    sampling: Literal["all", "balanced"] = "all"
+    """``all`` sees every clip of an epoch equally often, ``balanced`` every class."""
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    """Weight of a class in the loss: by its clips, or by their effective number."""
+    class_beta: float = Field(0.999, ge=0, lt=1)
+    """beta of the effective number."""
+    logit_adjustment: float = Field(0.0, ge=0)
+    """Share of the log frequency of classes that is added to logits in training (tau)."""
+    freeze: str = Field("none", pattern=r"^(none|backbone|linear-probe|stages:[1-9][0-9]?)$")
+    """What is not trained: ``stages:N`` the first N, ``backbone`` all but classifier and STAA,
+    ``linear-probe`` all but the classifier."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
     sync_batchnorm: bool = False
@@ -102,6 +121,8 @@ class Training(BaseModel):
     """Steps between saves within an epoch; null for none."""
     save_minutes: float | None = Field(10.0, gt=0)
     """Minutes between saves within an epoch; null for none."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard too; needs ``poselens[tensorboard]``."""
 
     @field_validator("amp", "replay", "compile", mode="before")
     @classmethod
@@ -114,6 +135,36 @@ class Training(BaseModel):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> Self:
+        if self.accumulate > self.batch_size:
+            raise ValueError("accumulate is larger than batch_size: a micro-batch needs a clip")
+        if self.replay == "on" and self.in_parts:
+            raise ValueError("replay=on records one batch in one pass, without fp16")
+        if self.patience is not None and self.validation == "none":
+            raise ValueError("patience needs validation=hold-out")
+        corrected = (
+            self.sampling == "balanced",
+            self.class_weights != "none",
+            self.logit_adjustment > 0,
+        )
+        if sum(corrected) > 1:
+            raise ValueError(
+                "sampling=balanced, class_weights and logit_adjustment each make up for rare "
+                "classes: choose one"
+            )
+        return self
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a step is more than one pass, or may become it, or has a scale."""
+        return self.accumulate > 1 or self.micro_batch == "auto" or self.amp == "fp16"
+
+    @property
+    def base_rate(self) -> float:
+        """Learning rate after the warm-up, scaled to the batch where that is wanted."""
+        return self.lr * self.batch_size / (self.scale_lr_from or self.batch_size)
 
 
 class RgbSection(BaseModel):
@@ -178,6 +229,14 @@ class SkeletonSection(BaseModel):
             raise ValueError("training.compile=on is for the RGB branch")
         return self
 
+    @model_validator(mode="after")
+    def _contrast_has_what_to_train(self) -> Self:
+        if self.contrast is not None and self.training.freeze in ("backbone", "linear-probe"):
+            raise ValueError(
+                f"training.freeze={self.training.freeze} leaves nothing for contrast to train"
+            )
+        return self
+
 
 class FusionSection(BaseModel):
     """How the streams are fused."""
@@ -197,6 +256,32 @@ class Recipe(BaseModel):
     rgb: RgbSection = Field(default_factory=RgbSection)
     skeleton: SkeletonSection = Field(default_factory=SkeletonSection)
     fusion: FusionSection = Field(default_factory=FusionSection)
+
+
+HOW_NOT_WHAT = (
+    *("workers", "max_bad", "max_nan", "replay", "compile", "share_gpu", "tensorboard"),
+    *("keep_states", "save_every", "save_minutes"),
+)
+"""Settings of training that do not change what is trained."""
+_SINCE = (
+    *("accumulate", "micro_batch", "scale_lr_from", "patience", "sampling", "class_weights"),
+    *("class_beta", "logit_adjustment", "freeze", "sync_batchnorm"),
+)
+
+
+def identity(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of training that a resumed run has to share.
+
+    Those that came after the first runs were made are left out at their default, which is what
+    those runs did.
+    """
+    fields = Training.model_fields
+    return {
+        name: value
+        for name, value in training.items()
+        if name not in HOW_NOT_WHAT
+        and not (name in _SINCE and value == fields[name].get_default(call_default_factory=True))
+    }
 
 
 def parse(model: type[_Model], content: Any, *, file: str | Path | None) -> _Model:

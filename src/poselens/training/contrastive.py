@@ -1,6 +1,7 @@
 """Contrast beside cross entropy: Eq. (13)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,14 @@ from poselens.contrast.positives import least_similar
 from poselens.contrast.tally import Tally
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import ContrastSettings
-from poselens.training.objectives import Batch, Losses, Objective, mean_cross_entropy
+from poselens.training.objectives import (
+    UNBALANCED,
+    Balance,
+    Batch,
+    Losses,
+    Objective,
+    mean_cross_entropy,
+)
 
 SamplerName = Literal["hard", "random", "class-aware"]
 
@@ -33,6 +41,9 @@ _SAMPLERS: dict[SamplerName, Sampler] = {
     "random": random,
     "class-aware": class_aware,
 }
+
+
+_Held = tuple[Tensor, Tensor, Tensor, Sequence[int] | None]
 
 
 class Contrast(nn.Module):
@@ -83,6 +94,7 @@ class Contrast(nn.Module):
         self._cap = cap
         # neighbouring seeds must not run through the same sequence, one step apart
         self._seed = int(mixed(torch.tensor(seed)))
+        self._held: list[_Held] | None = None
 
     def forward(
         self,
@@ -104,9 +116,33 @@ class Contrast(nn.Module):
             # a copy: the backward pass needs the bank as it was, and comes after the writing
             known = self.bank.features.flatten(0, 1).clone()
             loss = self._compare(feature @ known.T, labels, clips)
+        if self._held is None:
+            self._store(feature, labels, clips, counts)
+        else:
+            self._held.append((feature.detach(), labels, clips, counts))
+        return loss
+
+    @contextmanager
+    def whole_batch(self) -> Iterator[None]:
+        """Take what the block compares as one batch: all of it is stored when the block ends.
+
+        Every part is compared with the bank as it was before, with the same seed. A block that
+        fails stores nothing. Where several ranks share a batch, each has one part.
+        """
+        self._held = []
+        try:
+            yield
+            if self._held:
+                features, labels, clips, (counts, *_) = zip(*self._held, strict=True)
+                self._store(torch.cat(features), torch.cat(labels), torch.cat(clips), counts)
+        finally:
+            self._held = None
+
+    def _store(
+        self, feature: Tensor, labels: Tensor, clips: Tensor, counts: Sequence[int] | None
+    ) -> None:
         self.bank.write(feature, labels, clips, counts=counts)
         self.step += 1
-        return loss
 
     def _compare(self, similarity: Float[Tensor, "n ks"], labels: Tensor, clips: Tensor) -> Tensor:
         positives, negatives = self._choose(similarity.detach(), labels, clips)
@@ -185,7 +221,13 @@ def build_contrast(
     )
 
 
-def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) -> Objective:
+def contrastive(
+    contrast: Contrast,
+    *,
+    weight: float,
+    label_smoothing: float,
+    balance: Balance = UNBALANCED,
+) -> Objective:
     r"""Return the objective of Eq. (13): cross entropy plus the contrast of graphs.
 
     .. math:: L = L_{CE} + w L_{NCE}
@@ -196,6 +238,7 @@ def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) ->
         contrast: On the network's device; its projection is in the optimiser.
         weight: w.
         label_smoothing: As in cross entropy alone.
+        balance: As in cross entropy alone.
     """
 
     def objective(network: Any, batch: Batch) -> Losses:
@@ -203,7 +246,7 @@ def contrastive(contrast: Contrast, *, weight: float, label_smoothing: float) ->
         labels = batch["label"]
         clips = batch["index"].to(labels.device, non_blocking=True)
         logits, graph = logits[: len(labels)], graph[: len(labels)]
-        ce = mean_cross_entropy(logits, batch, label_smoothing=label_smoothing)
+        ce = mean_cross_entropy(logits, batch, label_smoothing=label_smoothing, balance=balance)
         pushed = contrast(graph, labels, clips, batch.get("counts"))
         return Losses(ce + weight * pushed, {"ce": ce, "contrast": pushed}, logits)
 

@@ -36,9 +36,7 @@ class Exchange:
         self._ranks = ranks
         norms = [each for each in network.modules() if isinstance(each, _BatchNorm)]
         self._attendances = [each.attendance for each in norms if isinstance(each, SharedNorm)]
-        own = [each for each in norms if not isinstance(each, SharedNorm)]
-        statistics = [tensor for each in own for tensor in (each.running_mean, each.running_var)]
-        self._running = [tensor for tensor in statistics if tensor is not None]
+        self._own = [each for each in norms if not isinstance(each, SharedNorm)]
 
     def begin(self, batch: Batch) -> None:
         """Say before the forward pass whether this rank's rows count."""
@@ -56,9 +54,16 @@ class Exchange:
         told = torch.cat([told, right.float()[None]])
         counts = batch["counts"]
         share = self._ranks.size * counts[self._ranks.rank] / sum(counts)
-        running = list(torch._foreach_mul(self._running, share)) if self._running else []
+        kept = self._running()
+        running = list(torch._foreach_mul(kept, share)) if kept else []
         self._ranks.average([*gradients, told, *running])
         if running:
-            torch._foreach_copy_(self._running, running)
+            torch._foreach_copy_(kept, running)
         parts = dict(zip(losses.parts, told[1:-1], strict=True))
         return replace(losses, total=told[0], parts=parts, right=told[-1] * self._ranks.size)
+
+    def _running(self) -> list[Tensor]:
+        """Return the statistics that a step moves; those of frozen normalisations stay exact."""
+        moved = [each for each in self._own if each.training]
+        statistics = [tensor for each in moved for tensor in (each.running_mean, each.running_var)]
+        return [tensor for tensor in statistics if tensor is not None]

@@ -37,16 +37,6 @@ class Stored:
     facts: dict[str, Any]
 
 
-def start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
-    """Load the weights that a recipe starts from; returns what was taken."""
-    if choice is None:
-        return None
-    if isinstance(network, RgbNetwork):
-        return load_initial_weights(network, choice)
-    assert isinstance(network, CtrGcn)
-    return load_initial_skeleton_weights(network, choice)
-
-
 def load_initial_weights(network: RgbNetwork, choice: str) -> dict[str, Any]:
     """Load ``choice``, a name of ``poselens weights`` or a file, and report what was taken.
 
@@ -210,3 +200,13 @@ def _require_small(path: Path) -> None:
             file=path,
             mend="save the tensors of the network alone",
         )
+
+
+def start_from(network: nn.Module, choice: str | None) -> dict[str, Any] | None:
+    """Load the weights that a recipe starts from; returns what was taken."""
+    if choice is None:
+        return None
+    if isinstance(network, RgbNetwork):
+        return load_initial_weights(network, choice)
+    assert isinstance(network, CtrGcn)
+    return load_initial_skeleton_weights(network, choice)

@@ -87,6 +87,10 @@ class Journal:
         except OSError as fault:
             self._told(f"rows of the log are lost: {disk_fault(fault, self._jsonl)}")
 
+    def read(self) -> list[dict[str, str | float | None]]:
+        """Return all rows so far."""
+        return read_rows(self._jsonl)
+
 
 def read_rows(path: Path) -> list[dict[str, str | float | None]]:
     """Return the rows of a ``log.jsonl``; a last line cut short by a crash is left out."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from poselens.errors import EnvironmentFault
-from poselens.evaluation.metrics import evaluate
 from poselens.training.compiling import CompiledNetwork
+from poselens.training.freeze import hold
+from poselens.training.gradients import ONE_PASS, Descent, Gradients, Pace
 from poselens.training.journal import Journal, Teller
-from poselens.training.objectives import Batch, Losses, Objective
+from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
 from poselens.training.ranks import ALONE, Ranks
 from poselens.training.refused import Refusals, RefusedStep
@@ -22,10 +23,9 @@ from poselens.training.signals import StopRequest, requeue_hint
 from poselens.training.state import Progress
 from poselens.training.states import Saving, States
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
+from poselens.training.sums import SKIPPED, SUMS, add, judge, summary
+from poselens.training.tensorboard import Board
 from poselens.types import Scores
-
-SUMS = ("clips", "loss", "correct", "seconds", "waited")
-"""What is summed over an epoch; the parts of a loss that has several are summed beside them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Plan:
         settings: Of the run, saved with every state.
         saving: When to save within an epoch, and how much to keep.
         max_nan: Refused steps in a row that end the run.
+        descent: How the gradient of a step is computed.
+        patience: Epochs without a better validation that end the run; None for no such end.
+        frozen: Modules of the network that stay as they are, statistics included.
         notes: What to tell at the start.
+        board: Where rows go beside the log.
     """
 
     folder: Path
@@ -66,7 +70,11 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     saving: Saving = field(default_factory=Saving)
     max_nan: int = 3
+    descent: Descent = ONE_PASS
+    patience: int | None = None
+    frozen: tuple[nn.Module, ...] = ()
     notes: tuple[str, ...] = ()
+    board: Board | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +134,8 @@ def fit(
     modules = {"network": network}
     modules |= {} if average is None else {"average": average}
     modules |= {} if beside is None else {"beside": beside}
+    pace = Pace(plan.descent.size) if plan.descent.halves or plan.descent.scales else None
+    modules |= {} if pace is None else {"pace": pace}
     states = States(
         plan.folder,
         modules=modules,
@@ -140,18 +150,18 @@ def fit(
         # rank 0 sets aside what is damaged, and the others find what is left
         restored = states.restore(steps=plan.steps) if resume else None
     if restored is not None:
-        progress, best, told = restored
-        notes += told
+        progress, best, restoring = restored
+        notes += restoring
     ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
     for module in modules.values():
         ranks.follow(module)
-    take = _steps(network, objective, optimizer, plan, beside, ranks)
     teller = Teller(
         plan.title,
         total=plan.epochs * plan.steps,
         done=progress.epoch * plan.steps + progress.step,
         shows=ranks.leads,
     )
+    take = _steps(network, objective, optimizer, plan, pace, beside, ranks, teller)
     journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
     refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
     stop = StopRequest(ranks)
@@ -161,7 +171,8 @@ def fit(
             teller.note(note)
         if restored is None:
             watch.save()
-        while progress.epoch < plan.epochs:
+        # every rank has all validation scores, so all run out of patience at the same epoch
+        while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             try:
                 _epoch(take, network, average, optimizer, batches, plan, watch)
             except RefusedStep:
@@ -173,13 +184,23 @@ def fit(
             if stop.asked():
                 watch.save()
                 break
-            summary = _record(scores, judged, progress, best, plan, journal)
+            told = _record(scores, judged, progress, best, plan, journal)
+            if plan.board is not None:
+                plan.board.follow(journal.read(), told=teller.note)
             watch.observed(observe)
-            teller.epoch(progress.epoch, plan.epochs, summary)
+            teller.epoch(progress.epoch, plan.epochs, told)
             watch.save()
     last = judged.state_dict()
     kept = best if plan.select == "best" and best else last
     return Outcome(progress, kept, last, stop.exit_code)
+
+
+def out_of_patience(progress: Progress, patience: int | None) -> bool:
+    """Return whether the best validation lies so many epochs back; one without any never was.
+
+    A function of the position, so that a resumed run ends where an undisturbed one does.
+    """
+    return patience is not None and progress.epoch - progress.best_epoch >= patience
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
@@ -192,17 +213,26 @@ def _steps(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     plan: Plan,
+    pace: Pace | None,
     beside: nn.Module | None,
     ranks: Ranks,
+    teller: Teller,
 ) -> TakeStep:
     """Return what takes the steps of a run."""
     stepped = network if plan.compiled is None else CompiledNetwork(network, clips=plan.compiled)
+    gradients = Gradients(
+        *(stepped, objective, optimizer),
+        bf16=plan.amp,
+        descent=plan.descent,
+        pace=pace,
+        beside=beside,
+        told=teller.note,
+    )
     step = EagerStep(
-        stepped,
-        objective,
-        optimizer,
+        *(stepped, objective, optimizer),
         amp=plan.amp,
         clip_norm=plan.clip_norm,
+        gradients=gradients,
         beside=beside,
         ranks=ranks,
     )
@@ -264,12 +294,17 @@ def _record(
 ) -> dict[str, str]:
     """Close an epoch: log it, move on, and keep its weights in ``best`` if they are."""
     # the rate of the last step; an optimiser resumed after it has not heard of it
-    row = _summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
-    told = {"loss": f"{row['loss']:.3f}", "top1": f"{row['top1']:.3f}"}
+    row = summary(progress, plan.rate(progress.epoch + 1 - 1 / plan.steps))
+    told = {
+        "loss": f"{row['loss']:.3f}",
+        "top1": f"{row['top1']:.3f}",
+        "clips/s": f"{row['clips_per_second']:.0f}",
+        "wait": f"{row['data_wait']:.0%}",
+    }
     progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
     journal.write({"epoch": progress.epoch, "split": "train", **row})
     if scores is not None:
-        top1 = _judge(scores, progress.epoch, journal)
+        top1 = judge(scores, progress.epoch, journal)
         told["val"] = f"{top1:.3f}"
         if top1 > progress.best_top1:
             progress.best_top1, progress.best_epoch = top1, progress.epoch
@@ -290,6 +325,7 @@ def _epoch(
     """Do the rest of one epoch, or what a signal leaves of it."""
     progress = watch.progress
     network.train()
+    hold(plan.frozen)
     sums = progress.sums or dict.fromkeys(SUMS, 0.0)
     progress.sums = sums
     remaining = iter(batches(progress))
@@ -309,9 +345,11 @@ def _epoch(
         progress.step += 1
         if refused is None:
             progress.refused = 0
-            if average is not None:
+            if not losses.taken:
+                sums[SKIPPED] = sums.get(SKIPPED, 0) + 1
+            elif average is not None:
                 average.update_parameters(network)
-            _add(sums, losses, label, clips)
+            add(sums, losses, label, clips)
         else:
             watch.refusals.note(refused, progress)
         sums["seconds"] += time.perf_counter() - began
@@ -329,44 +367,3 @@ def _settled(take: TakeStep) -> RefusedStep | None:
     except RefusedStep as refused:
         return refused
     return None
-
-
-def _add(sums: dict[str, float], losses: Losses, label: Tensor, clips: int) -> None:
-    """Add a step to the sums of its epoch; ``clips`` are those of all ranks."""
-    sums["clips"] += clips
-    sums["loss"] += losses.total.item() * clips
-    if len(losses.parts) > 1:
-        for name, part in losses.parts.items():
-            sums[name] = sums.get(name, 0.0) + part.item() * clips
-    sums["correct"] += losses.recognised(label)
-
-
-def _summary(progress: Progress, lr: float) -> dict[str, float]:
-    sums = progress.sums
-    clips, seconds = max(sums["clips"], 1.0), max(sums["seconds"], 1e-9)
-    return {
-        "loss": sums["loss"] / clips,
-        **{name: total / clips for name, total in sums.items() if name not in SUMS},
-        "top1": sums["correct"] / clips,
-        "clips": sums["clips"],
-        "lr": lr,
-        "seconds": round(seconds, 3),
-        "clips_per_second": round(sums["clips"] / seconds, 2),
-        "data_wait": round(sums["waited"] / seconds, 4),
-    }
-
-
-def _judge(scores: Scores, epoch: int, journal: Journal) -> float:
-    # the log has no intervals, and two thousand resamples an epoch would be in vain
-    result = evaluate(scores, resamples=1)
-    journal.write(
-        {
-            "epoch": epoch,
-            "split": "val",
-            "loss": result.nll,
-            "top1": result.top1,
-            "mean_class": result.mean_class,
-            "clips": result.n,
-        }
-    )
-    return result.top1

@@ -1,7 +1,7 @@
 """What a step minimises. Eq. (11) and (13)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -25,17 +25,20 @@ class Losses:
         parts: Name to scalar.
         logits: ``(n, k)``, of this rank.
         right: Clips recognised by all ranks, where there are several; else None.
+        taken: Whether the step was; false where fp16 overflowed and lowered its scale.
     """
 
     total: Tensor
     parts: Mapping[str, Tensor]
     logits: Tensor
     right: Tensor | None = None
+    taken: bool = True
 
     def detached(self) -> "Losses":
         """Return the numbers alone: who keeps them does not keep a step's graph alive."""
         parts = {name: part.detach() for name, part in self.parts.items()}
-        return Losses(self.total.detach(), parts, self.logits.detach(), self.right)
+        total, logits = self.total.detach(), self.logits.detach()
+        return replace(self, total=total, parts=parts, logits=logits)
 
     def recognised(self, label: Int[Tensor, " n"]) -> int:
         """Return how many clips were recognised, by all ranks together."""
@@ -47,27 +50,63 @@ Objective = Callable[[nn.Module, Batch], Losses]
 """What differs between branches, and where contrast joins cross entropy: Eq. (13)."""
 
 
-def mean_cross_entropy(
-    logits: Float[Tensor, "n k"], batch: Batch, *, label_smoothing: float
-) -> Float[Tensor, ""]:
-    """Return the mean over the clips of a batch.
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """How rare classes are made up for in the loss.
 
-    Where several ranks share one, the sum is divided by the clips of an average rank: the mean over
-    ranks, of losses as of gradients, is that over the clips of all, whoever has how many.
+    Attributes:
+        weights: Weight of each class, ``(k,)``; None for 1.
+        shift: What is added to the logits of each class, ``(k,)``; None for 0.
+    """
+
+    weights: Float[Tensor, " k"] | None = None
+    shift: Float[Tensor, " k"] | None = None
+
+
+UNBALANCED = Balance()
+"""Every clip weighs the same."""
+
+
+def mean_cross_entropy(
+    logits: Float[Tensor, "n k"],
+    batch: Batch,
+    *,
+    label_smoothing: float,
+    balance: Balance = UNBALANCED,
+) -> Float[Tensor, ""]:
+    r"""Return the mean over clips of their cross entropy, weighted and adjusted. Eq. (11).
+
+    .. math:: L = \frac{1}{n} \sum_i w_{y_i} CE(z_i + s, y_i)
+
+    Where several ranks share a batch, the sum is divided by the clips of an average rank: the mean
+    over ranks, of losses as of gradients, is that over the clips of all, whoever has how many.
+
+    Departure: torch divides by the sum of the weights in a batch; here a clip weighs the same in
+    whatever company, so the gradient of parts adds up to that of the batch.
     """
     label, counts = batch["label"], batch.get("counts")
-    if counts is None:
+    if balance.shift is not None:
+        logits = logits + balance.shift
+    if balance.weights is None and counts is None:
         return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
-    total = F.cross_entropy(logits, label, label_smoothing=label_smoothing, reduction="sum")
+    if balance.weights is None:
+        total = F.cross_entropy(logits, label, label_smoothing=label_smoothing, reduction="sum")
+    else:
+        each = F.cross_entropy(logits, label, label_smoothing=label_smoothing, reduction="none")
+        each = balance.weights[label] * each
+        if counts is None:
+            return each.mean()
+        total = each.sum()
+    assert counts is not None
     return total * len(counts) / sum(counts)
 
 
-def cross_entropy(*, label_smoothing: float = 0.0) -> Objective:
+def cross_entropy(*, label_smoothing: float = 0.0, balance: Balance = UNBALANCED) -> Objective:
     """Return the objective of Eq. (11): cross entropy of the network's logits."""
 
     def objective(network: nn.Module, batch: Batch) -> Losses:
         logits = network(*batch["inputs"])[: len(batch["label"])]
-        loss = mean_cross_entropy(logits, batch, label_smoothing=label_smoothing)
+        loss = mean_cross_entropy(logits, batch, label_smoothing=label_smoothing, balance=balance)
         return Losses(loss, {"ce": loss}, logits)
 
     return objective

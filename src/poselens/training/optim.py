@@ -26,10 +26,11 @@ def build_optimizer(
 
     Each group carries ``lr_factor``, by which :func:`set_learning_rate` multiplies the rate. On a
     GPU the rate is a tensor, so that a recorded step sees it change; the classifier may learn
-    faster.
+    faster. Parameters that need no gradient are left out.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    named = [*network.named_parameters(), *(beside.named_parameters() if beside else ())]
+    all_of_them = [*network.named_parameters(), *(beside.named_parameters() if beside else ())]
+    named = [(name, parameter) for name, parameter in all_of_them if parameter.requires_grad]
     on_gpu = any(parameter.is_cuda for _, parameter in named)
     for name, parameter in named:
         module = name.rpartition(".")[0].rpartition(".")[2]

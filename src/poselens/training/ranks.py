@@ -198,6 +198,21 @@ def require_clips(ranks: Ranks, batch_size: int) -> None:
         )
 
 
+def require_one_pass(ranks: Ranks, *, in_parts: bool) -> None:
+    """Refuse steps in parts or in fp16, of which every rank would have to know what each finds.
+
+    Raises:
+        UsageError: ``DIST-008`` for such steps with several ranks.
+    """
+    if in_parts and ranks.size > 1:
+        raise UsageError(
+            "DIST-008",
+            "training.accumulate, training.micro_batch=auto and training.amp=fp16 are for one "
+            f"process, and {ranks.size} were started",
+            mend="leave them out: each rank holds only its part of a batch; or use one process",
+        )
+
+
 def require_alone(what: str) -> None:
     """Refuse what every rank would do once more.
 

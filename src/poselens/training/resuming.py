@@ -17,31 +17,24 @@ from poselens.checkpoint import read_json, read_tensors_and_facts, write_tensors
 from poselens.data.plain_yaml import read_plain_yaml
 from poselens.errors import CheckpointError, UsageError
 from poselens.training.claim import CONFIG_FILE, RUN_FILE
-from poselens.training.config import RgbSection, SkeletonSection, flat, parse
+from poselens.training.config import (
+    HOW_NOT_WHAT,
+    RgbSection,
+    SkeletonSection,
+    flat,
+    identity,
+    parse,
+)
 from poselens.training.state import FORMAT, Progress
 from poselens.training.states import STATES_FOLDER, newest_facts, state_file, state_files
 
 OLD_STATE_FILE = "state.safetensors"
 """The one state of runs of format 1."""
 
-FREE = frozenset(
-    f"training.{name}"
-    for name in (
-        "workers",
-        "max_bad",
-        "max_nan",
-        "replay",
-        "compile",
-        "keep_states",
-        "save_every",
-        "save_minutes",
-        "share_gpu",
-    )
-)
+FREE = frozenset(f"training.{name}" for name in HOW_NOT_WHAT)
 """Settings that do not change what is trained."""
 
 EPOCHS = "training.epochs"
-_FREE_1 = ("workers", "max_bad", "replay", "compile")
 _DATA = ("classes", "layout")
 """Of the data, said so that another one is named; ``config.yaml`` does not hold them."""
 _ABOUT = ("recipe", "branch", "protocol", *_DATA)
@@ -83,7 +76,8 @@ def find_run(out: Path, config: Mapping[str, Any], section: Section, data: str) 
         made_from = about.get("fingerprint", data) if isinstance(about, dict) else data
         done = _whole(facts.get("epochs"))
         changed = _compare(out, read_config(out), made_from, config, section, data, done=done)
-        complete = facts.get("complete") and done >= section.training.epochs
+        reached = facts.get("stopped_early") or done >= section.training.epochs
+        complete = facts.get("complete") and reached
         if not complete and not state_files(out):
             raise CheckpointError(
                 "CKPT-020",
@@ -242,6 +236,5 @@ def _digest_1(config: Mapping[str, Any], data: str) -> str:
     training = config.get("training")
     if not isinstance(training, dict):
         return ""
-    settings = {key: value for key, value in training.items() if key not in _FREE_1}
-    content = {**config, "training": settings, "data": data}
+    content = {**config, "training": identity(training), "data": data}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,37 +14,45 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import poselens
 from poselens.checkpoint import write_bytes, write_json, write_tensors
-from poselens.clips.batches import memory_faults_named, share_of
+from poselens.clips.batches import share_of
 from poselens.clips.device import choose_device, use_bf16
-from poselens.clips.stream import RgbStream, SkeletonStream, build_network
+from poselens.clips.stream import build_network
 from poselens.contrast.record import write_contrasted
 from poselens.data.audit import leak_facts, refuse_leaks
 from poselens.data.folder import ClipFolder
-from poselens.errors import AnnotationError
 from poselens.fusion.scores import write_scores
-from poselens.pose.layouts import get_layout
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
 from poselens.training.compiling import compiles, replays
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
-from poselens.training.contrastive import Contrast, build_contrast, contrastive
+from poselens.training.contrastive import Contrast
+from poselens.training.explain import environment, explain, mean_data_wait, now, told_at_start
+from poselens.training.freeze import counted, freeze
+from poselens.training.gradients import descent_of
 from poselens.training.initial import start_from
 from poselens.training.loop import Outcome, Plan, fit
-from poselens.training.objectives import Objective, cross_entropy
+from poselens.training.memory import memory_faults_told
 from poselens.training.optim import build_optimizer, learning_rate
-from poselens.training.ranks import Ranks, described, joined, require_clips, restarted
+from poselens.training.ranks import (
+    Ranks,
+    described,
+    joined,
+    require_clips,
+    require_one_pass,
+    restarted,
+)
 from poselens.training.resuming import find_run
 from poselens.training.samples import Samples
 from poselens.training.shared_norm import share_statistics
 from poselens.training.signals import leaving_at_once, saving_is_no_end
 from poselens.training.state import Progress
 from poselens.training.states import Saving
+from poselens.training.tensorboard import Board, require_tensorboard
+from poselens.training.wiring import contrast_of, describe, objective_of, split
 from poselens.types import Scores
 
 RUN_FORMAT = 1
@@ -93,7 +101,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
 
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
-            ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol.
+            ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol, ``CFG-050`` no
+            TensorBoard, ``CFG-051`` more frozen stages than there are.
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
             ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
@@ -105,16 +114,19 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         NumericFault: ``NUM-001``, ``NUM-002`` numbers that are no longer finite.
         SystemExit: 143 at SIGTERM before the first step or after the last.
     """
-    batch_size = section.training.batch_size
+    settings = section.training
     request = replace(request, resume=request.resume or restarted())
+    if settings.tensorboard:
+        require_tensorboard()
     device = choose_device(request.device)
     with (
         saving_is_no_end(),
-        joined(device, share_gpu=section.training.share_gpu) as ranks,
+        joined(device, share_gpu=settings.share_gpu) as ranks,
         _claimed_by_first(request, ranks),
-        memory_faults_named(batch_size),
+        memory_faults_told(section),
     ):
-        require_clips(ranks, batch_size)
+        require_clips(ranks, settings.batch_size)
+        require_one_pass(ranks, in_parts=settings.in_parts)
         return _train(folder, section, request, device, ranks)
 
 
@@ -135,7 +147,7 @@ def _train(
 ) -> Finished:
     settings = section.training
     with leaving_at_once():
-        stream = _describe(folder, section)
+        stream = describe(folder, section)
         config = {
             "recipe": request.recipe,
             "branch": stream.branch,
@@ -151,27 +163,34 @@ def _train(
         if found.complete is not None:
             return Finished(0, dict(found.complete), ranks.leads)
         leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
-        parts = _split(folder, request.protocol, held_out=settings.validation == "hold-out")
+        parts = split(folder, request.protocol, held_out=settings.validation == "hold-out")
         torch.manual_seed(settings.seed)
         network = build_network(stream)
         taken = start_from(network, section.weights)
         network.to(device)
         if settings.sync_batchnorm and ranks.size > 1:
             share_statistics(network)
+        frozen = freeze(network, section)
         ranks.wait()
+        run_with = environment(device)
         if ranks.leads:
             # a run that goes on for more epochs is no longer a finished one
             (request.out / RUN_FILE).unlink(missing_ok=True)
             write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+            explain(request.out, request.root, config, {"environment": run_with})
         samples = Samples(folder, section, stream, parts, request.out, device, ranks)
-        contrast = _contrast(section, samples, folder, stream, device)
-    made = _Made(said, folder.fingerprint(), found.changed, ranks)
-    outcome = _fit(network, contrast, section, samples, device, request, made)
+        contrast = contrast_of(section, samples, folder, stream, device)
+    made = _Made(said, folder.fingerprint(), found.changed, ranks, frozen)
+    try:
+        outcome = _fit(network, contrast, section, samples, device, request, made)
+    except BaseException:
+        samples.close()
+        raise
     if outcome.exit_code:
         return Finished(outcome.exit_code, {}, ranks.leads)
     with leaving_at_once():
         _write_result(request.out, network, outcome, section, samples, device, ranks)
-    facts = {
+    facts: dict[str, Any] = {
         "format": RUN_FORMAT,
         "poselens": poselens.__version__,
         "stream": stream.model_dump(mode="json"),
@@ -188,88 +207,35 @@ def _train(
         "selection": _selection(section, outcome.progress, len(parts["val"])),
         "epochs": outcome.progress.epoch,
         "seed": settings.seed,
-        "params": sum(parameter.numel() for parameter in network.parameters()),
+        "stopped_early": outcome.progress.epoch < settings.epochs,
+        "lr": settings.base_rate,
+        "trained_params": counted(network)[0],
+        "params": counted(network)[1],
         "initial_weights": taken,
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
         "ranks": described(ranks, settings.batch_size, sync_batchnorm=settings.sync_batchnorm),
         "torch": torch.__version__,
+        "environment": {**run_with, "ended": now(), "data_wait": mean_data_wait(request.out)},
         "complete": True,
     }
     if ranks.leads:
+        explain(request.out, request.root, config, facts)
         write_json(request.out / RUN_FILE, facts)
     return Finished(0, facts, ranks.leads)
 
 
 @dataclass(frozen=True)
 class _Made:
-    """What a run is made with: settings, digest of the data, what changed since it began, ranks."""
+    """What a run is made with.
+
+    Settings, digest of the data, what changed since it began, ranks, modules that are not trained.
+    """
 
     config: dict[str, Any]
     data: str
     changed: tuple[str, ...]
     ranks: Ranks
-
-
-def _describe(
-    folder: ClipFolder, section: RgbSection | SkeletonSection
-) -> RgbStream | SkeletonStream:
-    classes = tuple(folder.info.classes)
-    if isinstance(section, RgbSection):
-        return RgbStream(classes=classes, input=section.input, network=section.network)
-    stored = folder.info.skeletons.get(section.input.space)
-    if stored is None:
-        raise AnnotationError(
-            "DATA-023",
-            f"the data set has no skeletons in {section.input.space}",
-            file=folder.root,
-            mend=f"--set input.space={next(iter(folder.info.skeletons), 'pixels')}",
-        )
-    section.input.pairs_of(get_layout(stored.layout))
-    return SkeletonStream(
-        classes=classes,
-        input=section.input,
-        network=section.network,
-        layout=stored.layout,
-        dimensions=stored.dimensions,
-    )
-
-
-def _split(folder: ClipFolder, protocol: str, *, held_out: bool) -> dict[str, NDArray[np.int64]]:
-    if held_out:
-        return {
-            "train": folder.indices(protocol, "train"),
-            "val": folder.indices(protocol, "val"),
-        }
-    return {"train": folder.indices(protocol, "train+val"), "val": np.zeros(0, np.int64)}
-
-
-def _contrast(
-    section: RgbSection | SkeletonSection,
-    samples: Samples,
-    folder: ClipFolder,
-    stream: RgbStream | SkeletonStream,
-    device: torch.device,
-) -> Contrast | None:
-    """Return what compares graphs, where the recipe wants it."""
-    if isinstance(section, RgbSection) or section.contrast is None:
-        return None
-    assert isinstance(stream, SkeletonStream)
-    clips = samples.training_clips
-    return build_contrast(
-        section.contrast,
-        labels=folder.labels[clips],
-        clips=clips,
-        num_classes=len(stream.classes),
-        joints=len(get_layout(stream.layout)),
-        seed=section.training.seed,
-    ).to(device)
-
-
-def _objective(section: RgbSection | SkeletonSection, contrast: Contrast | None) -> Objective:
-    smoothing = section.training.label_smoothing
-    if contrast is None or isinstance(section, RgbSection) or section.contrast is None:
-        return cross_entropy(label_smoothing=smoothing)
-    return contrastive(contrast, weight=section.contrast.weight, label_smoothing=smoothing)
+    frozen: tuple[nn.Module, ...]
 
 
 def _fit(
@@ -284,7 +250,7 @@ def _fit(
     settings = section.training
     optimizer = build_optimizer(
         network,
-        lr=settings.lr,
+        lr=settings.base_rate,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
@@ -297,7 +263,7 @@ def _fit(
     def rate(progress: float) -> float:
         return learning_rate(
             progress,
-            lr=settings.lr,
+            lr=settings.base_rate,
             epochs=settings.epochs,
             schedule=settings.schedule,
             milestones=settings.milestones,
@@ -326,7 +292,7 @@ def _fit(
         amp=amp,
         # gloo goes through the host, which no recording does
         replay=replays(section, device) and made.ranks.backend != "gloo",
-        compiled=own if compiled else None,
+        compiled=-(-own // settings.accumulate) if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
@@ -334,11 +300,15 @@ def _fit(
         settings=made.config,
         saving=Saving(settings.keep_states, settings.save_every, settings.save_minutes),
         max_nan=settings.max_nan,
-        notes=made.changed,
+        descent=descent_of(settings, contrast),
+        patience=settings.patience,
+        frozen=made.frozen,
+        notes=(*made.changed, *told_at_start(network, settings)),
+        board=Board(request.out) if settings.tensorboard and made.ranks.leads else None,
     )
     return fit(
         network,
-        _objective(section, contrast),
+        objective_of(section, contrast, samples.balance(device)),
         optimizer,
         batches=lambda progress: samples.train_batches(progress, device),
         validate=validate if samples.validation_clips else None,

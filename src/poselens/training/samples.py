@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from poselens.checkpoint import write_bytes
+from poselens.clips.ahead import Onwards, moved_ahead
 from poselens.clips.assemble import Item, RgbClips
-from poselens.clips.batches import EpochBatches, loaded, make_loader, to_device
+from poselens.clips.batches import EpochBatches, loaded, make_loader
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
 from poselens.clips.packed import Format
@@ -24,7 +25,8 @@ from poselens.clips.stream import RgbAugment, RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import CheckpointError, InputError
 from poselens.training.config import RgbSection, SkeletonSection
-from poselens.training.objectives import Batch
+from poselens.training.imbalance import balance_of
+from poselens.training.objectives import Balance, Batch
 from poselens.training.ranks import ALONE, Ranks, beside
 from poselens.training.shared_scores import gathered_scores
 from poselens.training.state import Progress
@@ -33,7 +35,7 @@ from poselens.types import Scores
 SKIPPED_FILE = "skipped.jsonl"
 
 
-Source = DataLoader[Item] | SkeletonBatches
+Source = DataLoader[Item] | Onwards | SkeletonBatches
 
 
 class Samples:
@@ -73,7 +75,7 @@ class Samples:
         self._input = section.input if isinstance(section, RgbSection) else None
         self._settings = section.training
         self._parts = parts
-        self._ids = folder.ids
+        self._ids, self._labels = folder.ids, folder.labels
         self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
@@ -112,6 +114,8 @@ class Samples:
             share=self._ranks.share,
         )
         self._readable_parts["train"] = self.batches.clips
+        if settings.sampling == "balanced":
+            self.batches.balance()
         self._require_some(Progress(skipped=dict(self._unreadable)))
 
     def _require_some(self, progress: Progress) -> None:
@@ -141,7 +145,10 @@ class Samples:
             repeats=settings.repeats,
             share=self._ranks.share,
         )
-        self._train = make_loader(moving, self.batches, workers=workers)
+        if settings.sampling == "balanced":
+            self.batches.balance(folder.labels[self._readable_parts["train"]])
+        loader = make_loader(moving, self.batches, workers=workers)
+        self._train = Onwards(loader, self.batches, epochs=settings.epochs)
         self._val = make_loader(
             still,
             EpochBatches(
@@ -163,6 +170,17 @@ class Samples:
         """Positions of the clips to train on, without those that are known to be unreadable."""
         return self._readable_parts["train"]
 
+    def balance(self, device: torch.device) -> Balance:
+        """Return how the loss makes up for rare classes among the training clips."""
+        return balance_of(
+            self._labels[self.training_clips],
+            num_classes=len(self._stream.classes),
+            weights=self._settings.class_weights,
+            beta=self._settings.class_beta,
+            tau=self._settings.logit_adjustment,
+            device=device,
+        )
+
     def train_batches(self, progress: Progress, device: torch.device) -> Iterator[Batch]:
         """Yield what remains of an epoch.
 
@@ -176,13 +194,17 @@ class Samples:
             CheckpointError: ``CKPT-022`` when a run goes on where other clips can be read.
         """
         self._require_same_clips(progress)
-        self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
-        steps = enumerate(self._readable(self._train, progress), start=progress.step)
+        source, epoch = self._train, progress.epoch
+        if isinstance(source, Onwards):
+            source.go_to(epoch, progress.step)
+        else:
+            self.batches.epoch, self.batches.first_step = epoch, progress.step
+        steps = enumerate(self._readable(source, progress, device), start=progress.step)
         for step, (counts, batch) in steps:
             if sum(counts):
-                moved = self._filled(to_device(batch, device, self._input), counts, device)
-                self._ranks.draw_anew(self._settings.seed, self.batches.epoch, step)
-                yield moved
+                filled = self._filled(batch, counts, device)
+                self._ranks.draw_anew(self._settings.seed, epoch, step)
+                yield filled
             else:
                 progress.step += 1
 
@@ -239,10 +261,10 @@ class Samples:
         index: list[Tensor] = []
 
         def batches() -> Iterator[Batch]:
-            for counts, batch in self._readable(self._val, progress):
+            for counts, batch in self._readable(self._val, progress, device):
                 if batch["id"]:
                     index.append(batch["index"].cpu())
-                    yield to_device(batch, device, self._input)
+                    yield batch
                 if sum(counts) and stopped():
                     return
 
@@ -259,15 +281,31 @@ class Samples:
             amp=amp,
         )
 
+    def close(self) -> None:
+        """End the data processes, whoever holds their loaders still.
+
+        The traceback of an error does, and the exit of Python, which would end the processes by
+        a signal, was seen to wait for them for ever under a sandboxed kernel.
+        """
+        train = self._train.loader if isinstance(self._train, Onwards) else self._train
+        for loader in (train, self._val):
+            running = getattr(loader, "_iterator", None)
+            if running is not None and hasattr(running, "_shutdown_workers"):
+                running._shutdown_workers()
+
     def _readable(
-        self, source: Source, progress: Progress
+        self, source: Source, progress: Progress, device: torch.device
     ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
-        """Yield the clips of every rank and this rank's batch, and note what is left out of any."""
+        """Yield the clips of every rank and this rank's batch, on the device.
+
+        What is left out of any is noted.
+        """
         if isinstance(source, SkeletonBatches):
             for batch in source:
                 yield tuple(count for (count,) in self._ranks.counts(len(batch["id"]))), batch
             return
-        for batch in loaded(source):
+        read = source if isinstance(source, Onwards) else loaded(source)
+        for batch in moved_ahead(read, device, self._input):
             told = self._ranks.counts(len(batch["id"]), len(batch["skipped"]))
             if any(left_out for _, left_out in told):
                 own = {skipped.id: skipped.reason for skipped in batch["skipped"]}

@@ -1,12 +1,14 @@
 """One step of the optimiser: taken as it is written, or recorded once and replayed on a GPU."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from poselens.training.exchange import Exchange
+from poselens.training.gradients import Gradients
 from poselens.training.objectives import Batch, Losses, Objective
 from poselens.training.ranks import ALONE, Ranks
 from poselens.training.refused import RefusedStep, refused_step
@@ -41,6 +43,7 @@ class EagerStep:
         clip_norm: Largest gradient norm, or None.
         beside: What the objective trains or remembers, such as a contrast.
         ranks: Those that take the step together, each with its part of the batch.
+        gradients: How the gradient is computed; None for one pass over the whole batch.
     """
 
     def __init__(
@@ -53,11 +56,11 @@ class EagerStep:
         clip_norm: float | None,
         beside: nn.Module | None = None,
         ranks: Ranks = ALONE,
+        gradients: Gradients | None = None,
     ) -> None:
         self.optimizer = optimizer
         self._network = network
-        self._objective = objective
-        self._amp = amp
+        self._gradients = gradients or Gradients(network, objective, optimizer, bf16=amp)
         self._clip_norm = clip_norm
         self._exchange = Exchange(ranks, network)
         self._beside = beside
@@ -71,6 +74,10 @@ class EagerStep:
         # one question to the device for both, after its work is queued
         if bool(finite):
             self.finish(norm)
+            self._gradients.taken()
+        elif self._gradients.skips(losses):
+            self._kept.put_back()
+            return replace(losses.detached(), taken=False)
         else:
             gradients = [each.grad for _, each in self.named_parameters()]
             self._refused = self.refuse(losses, norm, batch, gradients)
@@ -90,10 +97,7 @@ class EagerStep:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
         self._kept.keep()
         self._exchange.begin(batch)
-        with torch.autocast(batch["label"].device.type, torch.bfloat16, enabled=self._amp):
-            losses = self._objective(self._network, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses = self._gradients(batch)
         gradients = [each.grad for each in self._graded() if each.grad is not None]
         losses = self._exchange(losses, gradients, batch)
         norm = nn.utils.get_total_norm(gradients)
