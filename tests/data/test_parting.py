@@ -233,3 +233,12 @@ def test_an_empty_column_and_an_unknown_base_are_refused(tmp_path):
     assert caught.value.code == "DATA-056"
     with pytest.raises(UsageError, match="unknown protocol 'nope'"):
         part_clips(folder, "q", Wish(("subject",), base="nope"))
+
+
+def test_single_clips_of_every_class_leave_none_to_test_on(tmp_path):
+    folder = plain(tmp_path, [{"label": name} for name in CLASSES])
+    with pytest.raises(
+        UsageError, match="no class has two clips, so none is left to test on"
+    ) as no:
+        part_clips(folder, "q", Wish(("id",)))
+    assert (no.value.code, no.value.mend) == ("DATA-014", "label more clips of each class")

@@ -210,6 +210,12 @@ def _plans(
         return [_by_time(folder, chosen, groups, wish)]
     if wish.by == ("id",) and wish.folds is None and wish.base is None:
         parts = at_random(groups, kinds, val=wish.val, test=wish.test, seed=wish.seed)
+        if "test" not in parts:
+            raise UsageError(
+                "DATA-014",
+                "no class has two clips, so none is left to test on",
+                mend="label more clips of each class",
+            )
         return [list(parts)]
     units = "+".join(wish.by)
     _require_groups(groups, wish)
