@@ -269,3 +269,10 @@ def test_nw_ucla_has_joints_of_one_view_under_two_names(shared, tmp_path, check)
     frames = np.array([checked.facts["metres_frames"][checked.facts.folder.index_of(c)]
                        for c in found["CHK-017"]])  # fmt: skip
     assert 1 in frames
+
+
+def test_warnings_about_the_set_are_in_the_verdict(data, check):
+    """Every clip is fine, and there is nothing to test on."""
+    rows = data / "clips.csv"
+    rows.write_text(rows.read_text().replace(",test\n", ",train\n"))
+    assert check(data).verdict() == "48 clips: all fine; 1 warning about the set as a whole"

@@ -100,6 +100,10 @@ class Checked:
         ]
         if len(severe) > 2:
             told.append(f"and {len(severe) - 2} more such")
+        warnings = self.count("warning")
+        if self.fine == total and not severe and warnings:
+            plural = "" if warnings == 1 else "s"
+            told.append(f"{warnings} warning{plural} about the set as a whole")
         return "; ".join([text, *told])
 
 
