@@ -19,7 +19,7 @@ from poselens.data.pickles import open_pickle
 from poselens.errors import AnnotationError
 
 WATCH = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from poselens.data.pickles import open_pickle
 from poselens.errors import PoselensError
