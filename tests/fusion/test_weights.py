@@ -70,7 +70,7 @@ def test_fitted_weights_favour_the_better_stream_and_beat_equal_ones():
         return fused.logits[np.arange(300), fused.labels].mean()
 
     assert likelihood(fitted.weights) >= likelihood([1.0, 1.0])
-    assert -likelihood(fitted.weights) == pytest.approx(fitted.objective, abs=1e-5)
+    assert -likelihood(fitted.weights) == pytest.approx(fitted.nll, abs=1e-5)
 
 
 def test_a_stream_of_noise_loses_its_say():

@@ -107,5 +107,5 @@ def test_weights_are_the_best_of_a_grid_with_a_stream_missing_here_and_there():
     losses = [loss(weight) for weight in grid]
     assert 0.1 < fitted.weights["rgb"] < 0.9
     assert fitted.weights["rgb"] == pytest.approx(grid[np.argmin(losses)], abs=0.011)
-    assert fitted.objective <= min(losses) + 1e-9
-    assert fitted.objective == pytest.approx(min(losses), abs=1e-3)
+    assert fitted.nll <= min(losses) + 1e-9
+    assert fitted.nll == pytest.approx(min(losses), abs=1e-3)
