@@ -131,7 +131,7 @@ def most_right(found: Contest, likely: Weights) -> Weights:
 def stretches(
     found: Contest, weights: Weights, way: Weights, low: float, high: float
 ) -> tuple[Float[np.ndarray, " some"], Int[np.ndarray, " some"]]:
-    """Return the middle of each stretch of ``weights + t * way`` and how many clips are right there.
+    """Return the middle of each stretch of ``weights + t * way``, and how many clips are right.
 
     Args:
         found: The clips in question.
