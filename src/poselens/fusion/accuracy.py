@@ -69,20 +69,23 @@ def contest(probabilities: NDArray[np.float32], labels: Int[np.ndarray, " n"]) -
     A rival that no stream prefers to the true class never wins; a clip with a rival that every
     stream prefers is never right. Both are left out, which changes no count.
     """
-    margins, lengths, always = [], [], 0
+    margins: list[NDArray[np.float32]] = []
+    lengths: list[NDArray[np.int64]] = []
+    always = 0
     for start in range(0, len(labels), ROWS):
         block = probabilities[:, start : start + ROWS]
         known = labels[start : start + ROWS]
         rows = np.arange(len(known))
         ahead = block[:, rows, known][:, :, None] - block  # (s, n, k)
         there = block.any(axis=2)
-        rival = (np.where(there[:, :, None], ahead, 1.0) <= 0).any(axis=0)
+        behind: NDArray[np.bool_] = np.where(there[:, :, None], ahead, np.float32(1)) <= 0
+        rival: NDArray[np.bool_] = behind.any(axis=0)
         rival[rows, known] = False
         hopeless = (rival & (ahead <= 0).all(axis=0)).any(axis=1)
         always += int((~rival.any(axis=1)).sum())
         rival[hopeless] = False
-        places = np.nonzero(rival)
-        margins.append(ahead[:, *places].T)
+        clip, column = np.nonzero(rival)
+        margins.append(ahead[:, clip, column].T)
         counts = rival.sum(axis=1)
         lengths.append(counts[counts > 0])
     count = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
@@ -110,7 +113,7 @@ def most_right(found: Contest, likely: Weights) -> Weights:
         return likely
     found = found.thinned(MOST_PAIRS)
     thin = found.thinned(WIDE_PAIRS)
-    ends = []
+    ends: list[Weights] = []
     for start in _starts(thin, likely):
         weights = _climb(thin, start)
         if not any(np.allclose(weights, other, atol=1e-6) for other in ends):

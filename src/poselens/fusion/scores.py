@@ -285,7 +285,8 @@ def _fused_block(
         fused = logsumexp(log_probabilities, b=shared, axis=0)
         return fused
     fused = logsumexp(log_probabilities, b=class_shares(table, mask), axis=0)
-    return fused - logsumexp(fused, axis=1, keepdims=True)
+    fused -= logsumexp(fused, axis=1, keepdims=True)
+    return fused
 
 
 def _shares(weights: PerStream, aligned: Sequence[Scores]) -> Float[np.ndarray, " streams"]:

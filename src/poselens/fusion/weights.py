@@ -109,7 +109,8 @@ def fusion_weights_from(facts: Mapping[str, Any], *, file: str | None = None) ->
         CheckpointError: ``CKPT-005`` when a key is missing or a number is out of range.
     """
     try:
-        objective, nll = facts.get("objective"), facts.get("nll")
+        objective: Any = facts.get("objective")
+        nll = facts.get("nll")
         if isinstance(objective, int | float):
             # before there was a choice, the likelihood itself stood here
             objective, nll = "likelihood", objective
