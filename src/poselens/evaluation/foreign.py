@@ -171,8 +171,8 @@ def _matched(ids: list[str], path: Path, known: Known) -> list[str]:
                 f"{name!r} is no clip of the data set{nearest(name, list(labels)[:20_000])}",
                 file=path,
                 where=f"row {row}",
-                mend="give the data set that these clips are of, or a list of its ids (--ids) where "
-                "names are places in a list",
+                mend="give the data set that these clips are of, or a list of its ids (--ids) "
+                "where names are places in a list",
             )
         if spelled in seen:
             raise InputError(
@@ -246,7 +246,7 @@ def _labels(
         if own >= 0 and other >= 0 and own != other:
             raise InputError(
                 "FUS-029",
-                f"{clip!r} is {classes[own]!r} here, but {classes[other]!r} by its data set or list",
+                f"{clip!r} is {classes[own]!r} here, but {classes[other]!r} in its data set",
                 file=path,
                 where=where,
                 mend="bring classes and clips into the order of the data set",

@@ -77,9 +77,9 @@ def contest(probabilities: NDArray[np.float32], labels: Int[np.ndarray, " n"]) -
         known = labels[start : start + ROWS]
         rows = np.arange(len(known))
         ahead = block[:, rows, known][:, :, None] - block  # (s, n, k)
-        there = block.any(axis=2)
+        there = np.asarray(block.any(axis=2))
         behind: NDArray[np.bool_] = np.where(there[:, :, None], ahead, np.float32(1)) <= 0
-        rival: NDArray[np.bool_] = behind.any(axis=0)
+        rival: NDArray[np.bool_] = np.asarray(behind.any(axis=0))
         rival[rows, known] = False
         hopeless = (rival & (ahead <= 0).all(axis=0)).any(axis=1)
         always += int((~rival.any(axis=1)).sum())

@@ -76,9 +76,18 @@ def _without_clips(trained: TrainedStream) -> Scores:
 
 
 def write_bundle(
-    out: Path, streams: Sequence[TrainedStream], fusion: FusionWeights
+    out: Path,
+    streams: Sequence[TrainedStream],
+    fusion: FusionWeights,
+    judged: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle and return the content of its ``bundle.json``, which is written last.
+
+    Args:
+        out: Its folder.
+        streams: What was trained.
+        fusion: Weights and temperatures.
+        judged: What the fusion did on validation, told beside its weights.
 
     Raises:
         UsageError: ``RUN-001`` when ``out`` holds something already, ``FUS-001``, ``FUS-002`` as
@@ -99,7 +108,7 @@ def write_bundle(
         "format": BUNDLE_FORMAT,
         "poselens": poselens.__version__,
         "streams": entries,
-        "fusion": fusion.as_dict(),
+        "fusion": {**fusion.as_dict(), **(judged or {})},
     }
     write_json(out / BUNDLE_FILE, facts)
     return facts
