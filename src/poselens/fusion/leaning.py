@@ -132,12 +132,13 @@ def _along(
     order = np.argsort(crossing, kind="stable")
     places = np.append(crossing[order], 1.0)
     count = (here > 0).sum() + np.cumsum(np.where(last > 0, 1, -1)[order])
-    # between a turn and the next, where both are told apart
-    middle = (places[:-1] + places[1:]) / 2
-    usable = (middle <= FURTHEST) & (places[1:] - places[:-1] > 1e-6)
+    # a little beyond a turn, where it is told apart from the next: further costs more
+    gap = np.diff(places)
+    beyond = places[:-1] + gap / 4
+    usable = (beyond <= FURTHEST) & (gap > 1e-6)
     if not usable.any():
         return 0.0, -np.inf
-    reach = middle[usable]
+    reach = beyond[usable]
     price = -(1 - share) * np.log1p(-reach) - share * np.log(1 - reach + reach / share)
     value = count[usable] - prior_clips * price
     best = int(np.argmax(value))
