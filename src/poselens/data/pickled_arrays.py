@@ -256,5 +256,5 @@ class Name:
 
     __slots__ = ("make", "text")
 
-    def __init__(self, text: str) -> None:
-        self.text, self.make = text, ALLOWED[text]
+    def __init__(self, text: str, make: Callable[[tuple[object, ...]], object]) -> None:
+        self.text, self.make = text, make

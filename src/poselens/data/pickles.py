@@ -11,7 +11,7 @@ Departure: a set becomes a list, an ``OrderedDict`` a dict, a NumPy scalar the P
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from poselens.data.pickled_arrays import (
     WrongArray,
     key_of,
 )
+from poselens.data.pickled_tensors import ALLOWED_WITH_TENSORS
 from poselens.errors import AnnotationError
 
 FILE_LIMIT = 2 * 1024**3
@@ -45,11 +46,12 @@ NAME_LIMIT = 512
 
 
 @contextmanager
-def open_pickle(path: Path) -> Iterator[object]:
+def open_pickle(path: Path, *, tensors: bool = False) -> Iterator[object]:
     """Read a pickle of plain data; its larger arrays are read when asked for, while it is open.
 
     Args:
         path: The file, at most 2 GB.
+        tensors: Also read torch tensors, which become ``PickledTensor``.
 
     Yields:
         The value: of dict, list, tuple, str, bytes, int, float, bool, None, ``PickledArray`` and
@@ -77,7 +79,7 @@ def open_pickle(path: Path) -> Iterator[object]:
         if size > FILE_LIMIT:
             source.limit(f"the file has {size} bytes, the limit is {FILE_LIMIT}")
         try:
-            value = _Machine(source).run()
+            value = _Machine(source, ALLOWED_WITH_TENSORS if tensors else ALLOWED).run()
         except OSError as fault:
             raise cannot_read(fault, path) from fault
         yield value
@@ -90,9 +92,14 @@ class _Machine:
         stack: Values that wait for the instruction that takes them.
     """
 
-    def __init__(self, source: PickleSource) -> None:
+    def __init__(
+        self,
+        source: PickleSource,
+        allowed: Mapping[str, Callable[[tuple[object, ...]], object]],
+    ) -> None:
         self.stack: list[object] = []
         self._source = source
+        self._allowed = allowed
         self._marks: list[int] = []
         self._memo: dict[int, object] = {}
         self._values = 0
@@ -248,9 +255,10 @@ class _Machine:
 
     def _name(self, module: str, name: str) -> None:
         text = f"{module}.{name}"
-        if text not in ALLOWED:
+        make = self._allowed.get(text)
+        if make is None:
             self._refuse_name(text)
-        self._new(Name(text))
+        self._new(Name(text, make))
 
     def _refuse_name(self, text: str) -> NoReturn:
         shown = text[:200].encode("ascii", "backslashreplace").decode()

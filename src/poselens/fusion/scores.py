@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from scipy.special import log_softmax, logsumexp
 
 from poselens.checkpoint import write_bytes
 from poselens.errors import AnnotationError, InputError, UsageError
+from poselens.fusion.calibration import ROWS
 from poselens.types import ONE_VIEW, Scores
 
 PerStream = Mapping[str, float] | Sequence[float]
 """One number per stream: by stream name, or in the order of the streams."""
+
+PerClass = Mapping[str, Sequence[float]]
+"""One number per class, by stream name."""
 
 MAX_SCORE_BYTES = 2 << 30
 """Largest unpacked score file that is read, in bytes: 2 GiB, 1.4 million clips of 400 classes."""
@@ -51,7 +56,8 @@ def align(scores: Sequence[Scores]) -> list[Scores]:
     """Return the streams with the same clips in the same order.
 
     The order is that of the first stream, then of clips that only later streams know. A clip that
-    a stream lacks gets a row of NaN there. A label known to one stream serves all.
+    a stream lacks gets a row of NaN there. A label known to one stream serves all. Logits that are
+    in this order already are shared, not copied.
 
     Raises:
         UsageError: ``FUS-001`` without streams or with one name twice, ``FUS-002`` when the
@@ -62,16 +68,23 @@ def align(scores: Sequence[Scores]) -> list[Scores]:
     """
     _require_streams(scores)
     labels: dict[str, int] = {}
+    first = scores[0]
     for stream in scores:
         present(stream)
-        _merge_labels(labels, stream)
+        # six streams of 100,000 clips would spend a second on saying the same
+        same = stream.ids == first.ids and np.array_equal(stream.labels, first.labels)
+        if stream is first or not same:
+            _merge_labels(labels, stream)
     ids = list(labels)
     row_of = {clip: row for row, clip in enumerate(ids)}
     merged = np.fromiter(labels.values(), dtype=np.int64, count=len(labels))
     aligned = []
     for stream in scores:
-        logits = np.full((len(ids), len(stream.classes)), np.nan, dtype=np.float32)
-        logits[[row_of[clip] for clip in stream.ids]] = stream.logits
+        if list(stream.ids) == ids:
+            logits = np.asarray(stream.logits, dtype=np.float32)
+        else:
+            logits = np.full((len(ids), len(stream.classes)), np.nan, dtype=np.float32)
+            logits[[row_of[clip] for clip in stream.ids]] = stream.logits
         aligned.append(
             Scores(logits, ids, merged, list(stream.classes), stream.stream, stream.views)
         )
@@ -187,8 +200,20 @@ def clip_weights(
     return normalised
 
 
+def class_shares(
+    weights: Float[np.ndarray, "streams k"], mask: Bool[np.ndarray, "streams n"]
+) -> Float[np.ndarray, "streams n k"]:
+    """Return :func:`clip_weights` of every class: over the streams of each clip, summing to one."""
+    patterns, member = np.unique(mask, axis=1, return_inverse=True)
+    table = np.stack([clip_weights(column, patterns) for column in weights.T], axis=-1)
+    return table[:, member.ravel()]
+
+
 def fuse(
-    scores: Sequence[Scores], weights: PerStream, temperatures: PerStream | None = None
+    scores: Sequence[Scores],
+    weights: PerStream,
+    temperatures: PerStream | None = None,
+    per_class: PerClass | None = None,
 ) -> Scores:
     r"""Fuse streams by a weighted sum of class probabilities. Section 3.4, Eq. (14).
 
@@ -201,8 +226,12 @@ def fuse(
         scores: One entry per stream; clips are matched by id.
         weights: :math:`\lambda_s \geq 0`; only their ratios matter.
         temperatures: :math:`T_s > 0`; one for every stream when left out.
+        per_class: :math:`\lambda_{sk} \geq 0`, by stream name, one per class; they take the place
+            of ``weights``.
 
     Departure: weights are normalised to sum to one, and over the streams present for each clip.
+    The paper has one weight per stream; with one per stream and class,
+    :math:`p_k \propto \sum_s \lambda_{sk} \, \mathrm{softmax}(z_s / T_s)_k`.
 
     Raises:
         UsageError: ``FUS-001``, ``FUS-002`` as :func:`align`, ``FUS-005`` for weights or
@@ -211,12 +240,8 @@ def fuse(
         InputError: ``FUS-004`` as :func:`align`, or when no stream knows a clip.
     """
     aligned = align(scores)
-    shares = per_stream(weights, aligned, "weight")
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
-        raise UsageError(
-            "FUS-005",
-            f"found weights {shares.tolist()}, expected numbers from 0 up, not all 0",
-        )
+    shares = _shares(weights, aligned)
+    table = None if per_class is None else _class_table(per_class, aligned)
     scales = (
         np.ones(len(aligned))
         if temperatures is None
@@ -226,26 +251,69 @@ def fuse(
         raise UsageError(
             "FUS-005", f"found temperatures {scales.tolist()}, expected numbers above 0"
         )
-    log_probabilities, mask = stacked_log_probabilities(aligned, scales)
+    first = aligned[0]
+    fused = np.empty((len(first.ids), len(first.classes)), dtype=np.float32)
+    # a block of clips at a time: all of them in double precision would not fit a small machine
+    for start in range(0, len(fused), ROWS):
+        part = slice(start, start + ROWS)
+        block = [replace(each, logits=each.logits[part], ids=each.ids[part]) for each in aligned]
+        fused[part] = _fused_block(block, shares, scales, table)
+    views = dict.fromkeys(stream.views for stream in aligned if stream.views != ONE_VIEW)
+    return Scores(
+        fused, first.ids, first.labels, first.classes, "fused", ", ".join(views) or ONE_VIEW
+    )
+
+
+def _fused_block(
+    block: Sequence[Scores],
+    shares: Float[np.ndarray, " streams"],
+    scales: Float[np.ndarray, " streams"],
+    table: Float[np.ndarray, "streams k"] | None,
+) -> Float[np.ndarray, "n k"]:
+    """Return the log probabilities of a block of aligned clips."""
+    log_probabilities, mask = stacked_log_probabilities(block, scales)
     unknown = np.flatnonzero(~mask.any(axis=0))
     if len(unknown):
         raise InputError(
             "FUS-004",
-            f"no stream has scores for {len(unknown)} clips, first {aligned[0].ids[unknown[0]]!r}",
+            f"no stream has scores for {len(unknown)} clips, first {block[0].ids[unknown[0]]!r}",
             mend="leave these clips out",
         )
-    shared = clip_weights(shares / shares.sum(), mask)
-    fused = logsumexp(log_probabilities, b=shared[:, :, None], axis=0)
-    first = aligned[0]
-    views = dict.fromkeys(stream.views for stream in aligned if stream.views != ONE_VIEW)
-    return Scores(
-        fused.astype(np.float32),
-        first.ids,
-        first.labels,
-        first.classes,
-        "fused",
-        ", ".join(views) or ONE_VIEW,
-    )
+    fused: Float[np.ndarray, "n k"]
+    if table is None:
+        shared = clip_weights(shares / shares.sum(), mask)[:, :, None]
+        fused = logsumexp(log_probabilities, b=shared, axis=0)
+        return fused
+    fused = logsumexp(log_probabilities, b=class_shares(table, mask), axis=0)
+    fused -= logsumexp(fused, axis=1, keepdims=True)
+    return fused
+
+
+def _shares(weights: PerStream, aligned: Sequence[Scores]) -> Float[np.ndarray, " streams"]:
+    shares = per_stream(weights, aligned, "weight")
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        raise UsageError(
+            "FUS-005",
+            f"found weights {shares.tolist()}, expected numbers from 0 up, not all 0",
+        )
+    return shares
+
+
+def _class_table(per_class: PerClass, aligned: Sequence[Scores]) -> Float[np.ndarray, "streams k"]:
+    """Return the weights per stream and class, in the order of the streams."""
+    classes = len(aligned[0].classes)
+    rows = []
+    for stream in aligned:
+        row = np.asarray(per_class.get(stream.stream, ()), dtype=np.float64)
+        if row.shape != (classes,) or not (np.isfinite(row).all() and (row >= 0).all()):
+            raise UsageError(
+                "FUS-005",
+                f"the weights per class of stream {stream.stream!r} are {row.size} numbers, "
+                f"expected {classes} numbers from 0 up",
+                mend="fit the weights on scores of these classes",
+            )
+        rows.append(row)
+    return np.stack(rows)
 
 
 def write_scores(path: Path, scores: Scores) -> None:

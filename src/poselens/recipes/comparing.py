@@ -14,8 +14,8 @@ from poselens.data.info import Column, nearest
 from poselens.errors import UsageError
 from poselens.evaluation.compare import METRICS, Seeded, compare, summarise
 from poselens.evaluation.intervals import RESAMPLES
-from poselens.fusion.scores import fuse, read_scores
-from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights
+from poselens.fusion.scores import read_scores
+from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights, fuse_with
 from poselens.recipes.combinations import label, split_values
 from poselens.recipes.scoring import require_part, scores_file
 from poselens.recipes.sweep_file import SWEEP_FILE, read_sweep
@@ -269,7 +269,7 @@ def _fused(chosen: Mapping[str, _Run], names: Sequence[str], question: Question)
     if len(scores) == 1:
         return scores[0]
     weights = _weights(chosen, names, question.weights)
-    return fuse(scores, weights.weights, weights.temperatures)
+    return fuse_with(scores, weights)
 
 
 def _named(scores: Scores, stream: str) -> Scores:

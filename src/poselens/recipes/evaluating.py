@@ -14,7 +14,8 @@ from poselens.data.info import Part
 from poselens.data.leakage import Leak
 from poselens.errors import UsageError
 from poselens.evaluation.metrics import Evaluation, evaluate
-from poselens.fusion.scores import fuse, write_scores
+from poselens.fusion.scores import write_scores
+from poselens.fusion.weights import fuse_with
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.score import score_folder
 from poselens.types import ONE_VIEW, Scores
@@ -113,7 +114,7 @@ def evaluate_bundle(
         scores.append(scored.scores)
     fused = scores[0]
     if len(scores) > 1:
-        fused = fuse(scores, bundle.fusion.weights, bundle.fusion.temperatures)
+        fused = fuse_with(scores, bundle.fusion)
         scores.append(fused)
     if scores_out is not None:
         write_scores(scores_out, fused)

@@ -1,4 +1,4 @@
-"""From runs to a bundle: choose the weights of Eq. (14)."""
+"""From runs to a bundle: choose the weights of Eq. (14), and judge them on validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,13 +6,29 @@ from typing import Any
 
 import torch
 
+from poselens.checkpoint import make_folder
 from poselens.data.folder import ClipFolder
-from poselens.data.info import nearest
 from poselens.errors import UsageError
-from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights
-from poselens.recognition.bundle import require_fusible, require_unused, write_bundle
+from poselens.evaluation.gain import StreamCost
+from poselens.recipes.costing import stream_cost
+from poselens.recipes.weighing import (
+    Choice,
+    choose_weights,
+    clip_groups,
+    draw_landscape,
+    judge_fusion,
+    require_choice,
+)
+from poselens.recognition.bundle import (
+    BUNDLE_FILE,
+    load_bundle,
+    require_fusible,
+    require_unused,
+    write_bundle,
+)
 from poselens.recognition.score import score_folder
 from poselens.recognition.streams import TrainedStream, load_run
+from poselens.types import Scores
 
 
 def fuse_runs(
@@ -23,73 +39,105 @@ def fuse_runs(
     *,
     weights: str | dict[str, float],
     device: torch.device,
+    objective: str = "likelihood",
+    per_class: bool = False,
+    judge: bool = False,
+    landscape: Path | None = None,
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Load finished runs, choose their weights and write a bundle.
 
     Args:
-        runs: Folders made by training, one stream each.
+        runs: Folders made by training, one stream each, or bundles, whose streams are taken.
         folder: The data set whose validation slice fitted weights are fitted on.
         protocol: The split that slice belongs to.
         out: Bundle to write.
-        weights: ``paper``, ``equal``, ``fitted``, ``stream=number,...``, or a table.
+        weights: ``paper``, ``equal``, ``fitted``, ``stream=number,...``, a table, or a JSON file.
         device: Where to score the validation slice.
+        objective: What fitted weights seek: ``likelihood`` or ``accuracy``.
+        per_class: Whether fitted weights are per stream and class.
+        judge: Whether fixed weights are judged on validation too, which has to be scored for it;
+            fitted ones always are.
+        landscape: Where to draw what other weights would do on validation.
+        cluster: Column whose groups intervals are over, or None for clips.
 
     Raises:
         UsageError: ``RUN-001`` ``out`` holds something, ``CFG-004`` unknown protocol, ``FUS-001``,
-            ``FUS-002`` streams that cannot be fused, ``FUS-005``, ``FUS-011`` weights that cannot
-            be read, ``FUS-010`` when weights are to be fitted but a run was trained on the
-            validation slice, or under another protocol.
+            ``FUS-002`` streams that cannot be fused, ``FUS-010`` when weights are to be fitted, or
+            a landscape drawn, but a run was trained on the validation slice, or under another
+            protocol; else as ``poselens.recipes.weighing``.
         CheckpointError: As ``poselens.recognition.streams``.
     """
+    choice = Choice(weights, objective, per_class)
+    require_choice(choice)
     require_unused(out)
     folder.indices(protocol, "train+val")
-    streams = [load_run(run, device=device) for run in runs]
+    streams = [trained for run in runs for trained in load_streams(run, device=device)]
     require_fusible(streams)
+    scores: list[Scores] | None = None
+    judged: dict[str, Any] = {}
+    told = held_back(streams, protocol)
+    if told is not None and (choice.fitted or landscape is not None):
+        raise told
+    if told is None and (choice.fitted or landscape is not None or judge):
+        scores = _validation(streams, folder, protocol)
     names = [trained.stream.name for trained in streams]
-    if weights == "fitted":
-        fusion = _fitted(streams, folder, protocol)
-    elif isinstance(weights, str):
-        fusion = fixed_weights(names, _parsed(weights, names) if "=" in weights else weights)
-    else:
-        fusion = fixed_weights(names, weights)
-    return write_bundle(out, streams, fusion)
+    fusion = choose_weights(choice, names, scores)
+    if scores is not None:
+        groups = clip_groups(folder, cluster, scores)
+        gain = judge_fusion(
+            scores, fusion, choice, clips="validation", costs=costs_of(streams), groups=groups
+        )
+        judged["gain"] = None if gain is None else gain.as_dict()
+        if landscape is not None:
+            make_folder(landscape.parent)
+            judged["landscape"] = draw_landscape(
+                landscape, scores, fusion, clips="validation", groups=groups
+            )
+    elif judge:
+        judged = {"gain": None, "not_judged": None if told is None else told.message}
+    return write_bundle(out, streams, fusion, judged)
 
 
-def _fitted(streams: Sequence[TrainedStream], folder: ClipFolder, protocol: str) -> FusionWeights:
+def load_streams(path: Path, *, device: torch.device) -> list[TrainedStream]:
+    """Return the stream of a run, or those of a bundle."""
+    if (path / BUNDLE_FILE).is_file():
+        return list(load_bundle(path, device=device).streams)
+    return [load_run(path, device=device)]
+
+
+def costs_of(streams: Sequence[TrainedStream]) -> dict[str, StreamCost]:
+    """Return what each stream asks for, for one clip and view."""
+    costs = {}
+    for trained in streams:
+        counted = stream_cost(trained.stream)
+        costs[trained.stream.name] = StreamCost(counted.macs / 1e9, counted.params)
+    return costs
+
+
+def held_back(streams: Sequence[TrainedStream], protocol: str) -> UsageError | None:
+    """Return why the validation slice cannot be fitted on, ``FUS-010``; None where it can."""
     for trained in streams:
         data = trained.facts.get("data", {})
         if data.get("val", 0) == 0:
-            raise UsageError(
+            return UsageError(
                 "FUS-010",
                 f"{trained.stream.name} was trained on the validation slice too, so weights "
                 "cannot be fitted on it",
                 mend="train with training.validation=hold-out, or use --weights paper",
             )
         if data.get("protocol") != protocol:
-            raise UsageError(
+            return UsageError(
                 "FUS-010",
                 f"{trained.stream.name} was trained under the protocol {data.get('protocol')!r}, "
                 f"so it may have seen validation clips of {protocol!r}",
                 mend="train it under this protocol, or use --weights paper",
             )
+    return None
+
+
+def _validation(
+    streams: Sequence[TrainedStream], folder: ClipFolder, protocol: str
+) -> list[Scores]:
     clips = folder.indices(protocol, "val")
-    return fit_weights([score_folder(trained, folder, clips).scores for trained in streams])
-
-
-def _parsed(text: str, names: Sequence[str]) -> dict[str, float]:
-    table: dict[str, float] = {}
-    for entry in text.split(","):
-        name, _, number = (part.strip() for part in entry.partition("="))
-        if name not in names:
-            raise UsageError(
-                "FUS-011",
-                f"found a weight for {name!r}{nearest(name, names)}",
-                mend=f"give one for each of {', '.join(names)}",
-            )
-        try:
-            table[name] = float(number)
-        except ValueError as fault:
-            raise UsageError(
-                "FUS-011", f"found weight {entry!r}, expected stream=number"
-            ) from fault
-    return table
+    return [score_folder(trained, folder, clips).scores for trained in streams]

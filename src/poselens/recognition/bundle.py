@@ -50,7 +50,8 @@ class Bundle:
         """How each stream's epoch and the fusion were chosen."""
         parts = [f"{s.stream.name}: {s.facts.get('selection', 'unknown')}" for s in self.streams]
         if len(self.streams) > 1:
-            how = f"{self.fusion.method} weights"
+            how = f"{self.fusion.method} weights" + (" per class" if self.fusion.per_class else "")
+            how += " for accuracy" if self.fusion.objective == "accuracy" else ""
             parts.append(
                 f"fusion: {how}, on {self.fusion.n} validation clips"
                 if self.fusion.n
@@ -75,9 +76,18 @@ def _without_clips(trained: TrainedStream) -> Scores:
 
 
 def write_bundle(
-    out: Path, streams: Sequence[TrainedStream], fusion: FusionWeights
+    out: Path,
+    streams: Sequence[TrainedStream],
+    fusion: FusionWeights,
+    judged: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle and return the content of its ``bundle.json``, which is written last.
+
+    Args:
+        out: Its folder.
+        streams: What was trained.
+        fusion: Weights and temperatures.
+        judged: What the fusion did on validation, told beside its weights.
 
     Raises:
         UsageError: ``RUN-001`` when ``out`` holds something already, ``FUS-001``, ``FUS-002`` as
@@ -98,7 +108,7 @@ def write_bundle(
         "format": BUNDLE_FORMAT,
         "poselens": poselens.__version__,
         "streams": entries,
-        "fusion": fusion.as_dict(),
+        "fusion": {**fusion.as_dict(), **(judged or {})},
     }
     write_json(out / BUNDLE_FILE, facts)
     return facts
@@ -178,15 +188,23 @@ def _require_consistent(
             file=file,
             where="fusion",
         )
+    classes = len(streams[0].stream.classes)
+    for name, row in (fusion.per_class or {}).items():
+        if len(row) != classes:
+            raise CheckpointError(
+                "CKPT-015",
+                f"{name} has weights for {len(row)} classes, the streams have {classes}",
+                file=file,
+                where="fusion.per_class",
+            )
 
 
-def fusion_of(bundle: Bundle, names: Sequence[str]) -> tuple[Mapping[str, float], ...]:
-    """Return weights and temperatures of some of a bundle's streams.
+def fusion_of(
+    bundle: Bundle, names: Sequence[str]
+) -> tuple[Mapping[str, float], Mapping[str, float], Mapping[str, Sequence[float]] | None]:
+    """Return weights, temperatures and weights per class of some of a bundle's streams.
 
-    Departure: the paper always has every stream. Streams that share a weight of zero count alike
-    where no other has anything to say.
+    Departure: as ``poselens.fusion.weights.FusionWeights.of``.
     """
-    weights = {name: bundle.fusion.weights[name] for name in names}
-    if not any(weights.values()):
-        weights = dict.fromkeys(names, 1.0)
-    return weights, {name: bundle.fusion.temperatures[name] for name in names}
+    part = bundle.fusion.of(names)
+    return part.weights, part.temperatures, part.per_class

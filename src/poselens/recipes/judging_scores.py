@@ -1,0 +1,79 @@
+"""Judge a score file, of this package or of another tool, on one part of a split."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from poselens.checkpoint import make_folder
+from poselens.clips.views import count_views
+from poselens.data.audit import audit
+from poselens.data.info import Part
+from poselens.errors import UsageError
+from poselens.evaluation.foreign import read_score_file
+from poselens.evaluation.metrics import evaluate
+from poselens.fusion.scores import write_scores
+from poselens.recipes.evaluating import Result
+from poselens.recipes.fusing_scores import Clips, known_clips, require_in_part
+from poselens.recipes.scoring import require_part
+from poselens.types import ONE_VIEW, Scores
+
+SELECTION = "scores of a file: how its weights were selected is not known"
+
+
+def evaluate_scores(
+    path: Path, clips: Clips, *, views: str = ONE_VIEW, scores_out: Path | None = None
+) -> Result:
+    """Judge a score file as ``poselens.recipes.evaluating.evaluate_bundle`` judges a bundle.
+
+    Clips of the part that the file says nothing about count as unscored.
+
+    Args:
+        path: The score file.
+        clips: Data set, split and part.
+        views: Has to be one view: the scores are there already.
+        scores_out: File for the scores in this package's form, or None.
+
+    Raises:
+        UsageError: ``FUS-030`` without a data set or with other views, ``CFG-004``, ``CFG-009``,
+            ``EVAL-001`` without a labelled clip.
+        InputError: ``FUS-024`` to ``FUS-029`` as ``poselens.evaluation.foreign``, ``FUS-032`` for
+            clips of another part.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when ``scores_out`` cannot be written.
+    """
+    require_part(clips.part)
+    if clips.folder is None or clips.protocol is None or views != ONE_VIEW:
+        raise UsageError(
+            "FUS-030",
+            "a score file is judged as it is, on a data set's clips",
+            mend="leave --views out, and give the data set and --protocol",
+        )
+    read = read_score_file(path, known_clips(clips), kind=clips.kind)
+    require_in_part(read, clips, path)
+    whole = _with_unscored(read, clips)
+    if scores_out is not None:
+        make_folder(scores_out.parent)
+        write_scores(scores_out, whole)
+    judged = evaluate(whole, selection=SELECTION, data_fingerprint=clips.folder.fingerprint())
+    found = audit(clips.folder, clips.protocol)
+    leaks = found.about(cast(Part, clips.part))
+    notes = [*(leak.sentence() for leak in leaks), *found.notes]
+    if judged.unscored:
+        notes.append(f"the file has no scores for {judged.unscored} clips of {clips.part}")
+    seen = count_views(whole.views) if whole.views != ONE_VIEW else 1
+    if seen > 1:
+        notes.append(f"scores are means over {seen} views")
+    return Result([judged], judged, [whole], {}, notes, clips.protocol, clips.part, leaks)
+
+
+def _with_unscored(read: Scores, clips: Clips) -> Scores:
+    """Add a row of NaN for every clip of the part that the file lacks."""
+    assert clips.folder is not None
+    assert clips.protocol is not None
+    rows = clips.folder.indices(clips.protocol, cast(Part, clips.part))
+    ids = clips.folder.ids[rows].tolist()
+    row_of = {clip: row for row, clip in enumerate(ids)}
+    logits = np.full((len(ids), len(read.classes)), np.nan, dtype=np.float32)
+    logits[[row_of[clip] for clip in read.ids]] = read.logits
+    labels = clips.folder.labels[rows].astype(np.int64)
+    return Scores(logits, ids, labels, read.classes, read.stream, read.views)
