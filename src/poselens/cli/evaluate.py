@@ -18,31 +18,71 @@ def evaluate(
         str,
         typer.Option(help="RGB views averaged: centre, 3-crops, 6-offsets or 3-crops+6-offsets."),
     ] = "centre",
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="What intervals draw: clip, subject, source, view, session, event, or auto: "
+            "subjects where there are 5 or more."
+        ),
+    ] = "auto",
+    unknown: Annotated[
+        float | None,
+        typer.Option(help="Choose on val below which score `unknown` is said, at this rate."),
+    ] = None,
+    outside: Annotated[
+        Path | None, typer.Option(help="Scores (.npz) of clips of other classes, for --unknown.")
+    ] = None,
+    conformal: Annotated[
+        float | None,
+        typer.Option(help="Choose on val label sets that miss the right label at this rate."),
+    ] = None,
+    sets: Annotated[str, typer.Option(help="How sets are made: lac or aps.")] = "lac",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Sets that keep the rate for every class.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Judge a bundle or run on one part of a split.
 
-    Accuracies come with 95 % intervals. Exit code 1 when a clip could not be read.
+    Every figure comes with its 95 % interval, which draws whole subjects where it can. Exit code 1
+    when a clip could not be read.
     """
+    from poselens.cli.figures import give_figures, give_hierarchy, tell_abstention
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
+    from poselens.recipes.abstaining import abstain, as_asked, require_possible
     from poselens.recipes.evaluating import evaluate_bundle
     from poselens.recognition.bundle import load_bundle
 
     data = open_folder(folder)
     bundle = load_bundle(model, device=choose_device(device))
+    asked = as_asked(unknown, conformal, sets, per_class=per_class, outside=outside)
+    require_possible(bundle, data, protocol, part, asked)
     with bar("scoring", None) as told:
         result = evaluate_bundle(
-            bundle, data, protocol, part, views=views, told=told, scores_out=scores
+            bundle,
+            data,
+            protocol,
+            part,
+            views=views,
+            cluster=cluster,
+            told=told,
+            scores_out=scores,
         )
-    facts = result.as_dict()
+        doubt = abstain(bundle, data, protocol, result, asked, told=told)
+    facts = {**result.as_dict(), **doubt.as_dict()}
+    facts["notes"] += doubt.notes
     exit_code = 1 if result.skipped else 0
     if as_json:
         give_json(facts)
         return exit_code
     give_results(f"{data.info.name}, {protocol}", result)
+    give_figures(result)
+    if result.hierarchy is not None:
+        give_hierarchy(result.hierarchy)
+    tell_abstention(doubt)
     tell(f"selection: {bundle.selection}")
     tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
     for clip, reason in list(result.skipped.items())[:10]:

@@ -16,6 +16,10 @@ def fuse(
     weights: Annotated[
         str, typer.Option(help="paper, equal, fitted, or stream=number,stream=number.")
     ] = "paper",
+    unknown: Annotated[
+        float | None,
+        typer.Option(help="Keep the threshold of `unknown` at this false-alarm rate on val."),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
@@ -28,7 +32,13 @@ def fuse(
     from poselens.recipes.fusing import fuse_runs
 
     facts = fuse_runs(
-        runs, open_folder(data), protocol, out, weights=weights, device=choose_device(device)
+        runs,
+        open_folder(data),
+        protocol,
+        out,
+        weights=weights,
+        device=choose_device(device),
+        unknown=unknown,
     )
     if as_json:
         give_json({"bundle": str(out), **facts})
@@ -44,4 +54,7 @@ def fuse(
     )
     if fusion["n"]:
         tell(f"fitted on {fusion['n']} validation clips")
+    if "unknown" in facts:
+        chosen = facts["unknown"]
+        tell(f"unknown below {chosen['threshold']:.3f}, on {chosen['n']} validation clips")
     return 0

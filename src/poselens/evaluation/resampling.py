@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from scipy.sparse import csr_array
 
 from poselens.errors import UsageError
@@ -65,7 +65,7 @@ class Judged:
     @property
     def right(self) -> Bool[np.ndarray, " n"]:
         """Which clips have the right class."""
-        return self.predicted == self.labels
+        return np.asarray(self.predicted == self.labels)
 
     def merged(self, names: Int[np.ndarray, " k"]) -> "Judged":
         """Return the same clips on a coarser level, where class ``k`` is called ``names[k]``.
@@ -274,3 +274,43 @@ def intervals(
             low, high = min(low, max(0.0, 2 * value - high)), max(high, min(1.0, 2 * value - low))
         found[name] = Interval(low, high, level, unit, count)
     return found
+
+
+def ratio_interval(
+    part: Num[np.ndarray, " n"],
+    whole: Num[np.ndarray, " n"],
+    units: Int[np.ndarray, " n"] | None = None,
+    *,
+    unit: str = "clip",
+    share: bool = True,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval | None:
+    """Return the bootstrap interval of ``part.sum() / whole.sum()``, None where ``whole`` is 0.
+
+    Resamples without anything in ``whole`` are left out.
+
+    Args:
+        part: What is counted, or added, of each clip.
+        whole: Of how much.
+        units: Number of the group of each clip; None draws clips.
+        unit: What a unit is called.
+        share: Whether the ratio is a share: the exact binomial bound over the units that have
+            something in ``whole`` then takes the place of an interval without width at 0 or 1.
+        level: Coverage aimed at.
+        resamples: Number of resamples.
+        seed: Seed of the draw.
+    """
+    members = np.arange(len(part)) if units is None else units
+    sums = np.stack([np.bincount(members, weights=each) for each in (part, whole)])
+    top, bottom = sums.sum(axis=1)
+    if bottom == 0:
+        return None
+    count = int((sums[1] > 0).sum())
+    if share and top in (0, bottom):
+        return Interval(*certain(top > 0, count, level), level, unit, count)
+    drawn = np.concatenate([sums @ counts for counts in draws(sums.shape[1], resamples, seed)], 1)
+    some = drawn[1] > 0
+    low, high = percentiles(drawn[0][some] / drawn[1][some], level, count)
+    return Interval(low, high, level, unit, count)

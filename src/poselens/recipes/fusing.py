@@ -10,6 +10,7 @@ from poselens.data.folder import ClipFolder
 from poselens.data.info import nearest
 from poselens.errors import UsageError
 from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights
+from poselens.recipes.abstaining import held_out_scores, unknown_threshold
 from poselens.recognition.bundle import require_fusible, require_unused, write_bundle
 from poselens.recognition.score import score_folder
 from poselens.recognition.streams import TrainedStream, load_run
@@ -23,6 +24,7 @@ def fuse_runs(
     *,
     weights: str | dict[str, float],
     device: torch.device,
+    unknown: float | None = None,
 ) -> dict[str, Any]:
     """Load finished runs, choose their weights and write a bundle.
 
@@ -33,12 +35,15 @@ def fuse_runs(
         out: Bundle to write.
         weights: ``paper``, ``equal``, ``fitted``, ``stream=number,...``, or a table.
         device: Where to score the validation slice.
+        unknown: Share of clips of known classes that may be called unknown: the bundle keeps the
+            threshold, chosen on the validation slice. None for none.
 
     Raises:
         UsageError: ``RUN-001`` ``out`` holds something, ``CFG-004`` unknown protocol, ``FUS-001``,
             ``FUS-002`` streams that cannot be fused, ``FUS-005``, ``FUS-011`` weights that cannot
             be read, ``FUS-010`` when weights are to be fitted but a run was trained on the
-            validation slice, or under another protocol.
+            validation slice, or under another protocol; ``EVAL-022``, ``EVAL-023``, ``EVAL-025``,
+            ``EVAL-028`` where no threshold can be chosen.
         CheckpointError: As ``poselens.recognition.streams``.
     """
     require_unused(out)
@@ -52,7 +57,10 @@ def fuse_runs(
         fusion = fixed_weights(names, _parsed(weights, names) if "=" in weights else weights)
     else:
         fusion = fixed_weights(names, weights)
-    return write_bundle(out, streams, fusion)
+    threshold = None
+    if unknown is not None:
+        threshold = unknown_threshold(held_out_scores(streams, folder, protocol), fusion, unknown)
+    return write_bundle(out, streams, fusion, unknown=threshold)
 
 
 def _fitted(streams: Sequence[TrainedStream], folder: ClipFolder, protocol: str) -> FusionWeights:
