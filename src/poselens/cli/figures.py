@@ -74,12 +74,12 @@ def tell_abstention(found: "Abstention") -> None:
     selective, unknown, sets = facts["selective"], facts["unknown"], facts["conformal"]
     if found.selective is not None:
         shown = ", ".join(
-            f"{percent(found.selective.accuracy_at(share))} % of the surest {percent(share)} %"
+            f"{percent(found.selective.accuracy_at(share))} % of the surest {share:.0%}"
             for share in (0.5, 0.8, 0.9)
         )
         low, high = selective["aurc_interval"]
         tell(
-            f"selective accuracy: {shown}; AURC {selective['aurc']:.4f} [{low:.4f}, {high:.4f}], "
+            f"right: {shown} of the clips; AURC {selective['aurc']:.4f} [{low:.4f}, {high:.4f}], "
             f"best possible {selective['aurc_best']:.4f}"
         )
     if unknown is not None:

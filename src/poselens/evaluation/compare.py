@@ -18,6 +18,7 @@ from poselens.evaluation.intervals import (
     Interval,
     Metric,
     accuracies,
+    around_share,
     bootstrap_interval,
     percentiles,
 )
@@ -171,7 +172,10 @@ def summarise(
                 accuracies(draws @ share, draws @ support, metric)
                 for draws in _draws(len(share), resamples, seed)
             ]
-            interval = _percentiles(np.concatenate(drawn), level, unit, len(share))
+            ends = around_share(
+                float(np.mean(list(each.values()))), np.concatenate(drawn), level, len(share)
+            )
+            interval = Interval(*ends, level, unit, len(share))
         values = list(each.values())
         spreads[metric] = Spread(float(np.mean(values)), _deviation(values), each, interval)
     return len(table.ids), spreads

@@ -16,6 +16,7 @@ from poselens.evaluation.resampling import (
     Figure,
     figures,
     group_units,
+    hull,
     judge,
     resampled,
 )
@@ -185,6 +186,8 @@ def compare_pair(
     differences = {}
     for name in FIGURES:
         low, high = percentiles(drawn[0][name] - drawn[1][name], level, count)
+        if name == "ece":
+            low, high = hull(values[0][name] - values[1][name], low, high)
         if low == high == 0 and alike and name in SHARES:
             high = certain(False, count, level)[1]
             low = -high

@@ -17,6 +17,7 @@ from poselens.errors import UsageError
 from poselens.evaluation.intervals import (
     RESAMPLES,
     Interval,
+    around_share,
     certain,
     judged_rows,
     percentiles,
@@ -244,13 +245,16 @@ def intervals(
 ) -> dict[Figure, Interval]:
     r"""Return the bootstrap interval of every figure.
 
-    Percentiles, widened for few units (:func:`poselens.evaluation.intervals.percentiles`).
+    Shares have the interval of :func:`poselens.evaluation.intervals.around_share`, NLL, Brier score
+    and calibration error percentiles, widened for few units
+    (:func:`poselens.evaluation.intervals.percentiles`).
 
     Departure: a calibration error is an absolute value: that of few clips is too large, and that of
     a resample larger again, so percentiles alone covered 7 to 95 % in trials. Its interval is the
     hull of the percentile and the basic one, :math:`[2e - q_{hi}, 2e - q_{lo}]` (Davison and
     Hinkley, 1997, 5.2), which covered 87 to 100 %. Where every clip is right, or every clip wrong,
-    the exact binomial bound over the units takes the place of the bootstrap.
+    the exact binomial bound over the units takes the place of the bootstrap. Five classes or fewer
+    have a Top-5 of 1, and nothing to doubt.
 
     Args:
         judged: The clips.
@@ -262,18 +266,27 @@ def intervals(
     """
     count = len(judged.labels) if units is None else int(units.max()) + 1
     drawn = resampled(judged, units, resamples=resamples, seed=seed)
+    values = figures(judged)
     found: dict[Figure, Interval] = {}
     for name in FIGURES:
         hits = judged.among_five if name == "top5" else judged.right
-        if name in SHARES and (hits.all() or not hits.any()):
+        if name == "top5" and judged.classes <= 5:
+            low = high = 1.0
+        elif name in SHARES and (hits.all() or not hits.any()):
             low, high = certain(bool(hits.all()), count, level)
+        elif name in SHARES:
+            low, high = around_share(values[name], drawn[name], level, count)
         else:
             low, high = percentiles(drawn[name], level, count)
         if name == "ece":
-            value = figures(judged)["ece"]
-            low, high = min(low, max(0.0, 2 * value - high)), max(high, min(1.0, 2 * value - low))
+            low, high = np.clip(hull(values[name], low, high), 0.0, 1.0).tolist()
         found[name] = Interval(low, high, level, unit, count)
     return found
+
+
+def hull(value: float, low: float, high: float) -> tuple[float, float]:
+    """Return the hull of a percentile interval and the basic one, which mirrors it at the value."""
+    return min(low, 2 * value - high), max(high, 2 * value - low)
 
 
 def ratio_interval(
@@ -312,5 +325,9 @@ def ratio_interval(
         return Interval(*certain(top > 0, count, level), level, unit, count)
     drawn = np.concatenate([sums @ counts for counts in draws(sums.shape[1], resamples, seed)], 1)
     some = drawn[1] > 0
-    low, high = percentiles(drawn[0][some] / drawn[1][some], level, count)
+    ratios = drawn[0][some] / drawn[1][some]
+    if share:
+        low, high = around_share(top / bottom, ratios, level, count)
+    else:
+        low, high = percentiles(ratios, level, count)
     return Interval(low, high, level, unit, count)

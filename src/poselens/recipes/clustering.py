@@ -10,8 +10,8 @@ from poselens.errors import UsageError
 
 AUTO = "auto"
 CLIP = "clip"
-ENOUGH_SUBJECTS = 5
-"""With fewer, a bootstrap over subjects has hardly anything to draw from."""
+ENOUGH = 5
+"""With fewer groups, a bootstrap over them has hardly anything to draw from."""
 FEW_GROUPS = 10
 """Below this, a bootstrap over groups covers less than it says."""
 
@@ -45,7 +45,8 @@ def choose_units(folder: ClipFolder, ids: Sequence[str], cluster: str = AUTO) ->
     ``auto`` draws subjects where all clips have one and there are at least 5 of them: clips of one
     person resemble each other, and who reads an accuracy thinks of other people. Fewer subjects say
     too little about people for a bootstrap to show it, so that clips are drawn then, and it is
-    said that the interval speaks of these people only.
+    said that the interval speaks of these people only. Where no subject is known, recordings
+    (``source``) take their place, if there are 5 or more of 2 clips or more on average.
 
     Args:
         folder: The data set.
@@ -86,15 +87,20 @@ def _automatic(folder: ClipFolder, ids: Sequence[str]) -> Units:
     groups = _column(folder, ids, "subject")
     named = set(groups.values()) - {""}
     if not named:
+        sources = _column(folder, ids, "source")
+        count = len(set(sources.values()))
+        if "" not in sources.values() and ENOUGH <= count <= len(ids) / 2:
+            return Units("source", sources, tuple(_rough(count, "source")))
         return Units(told=("the intervals are over clips: the data set does not say who acts",))
     if "" in groups.values():
         return Units(
             told=("the intervals are over clips: not every clip has a subject (--cluster subject)",)
         )
-    if len(named) < ENOUGH_SUBJECTS:
+    if len(named) < ENOUGH:
+        few = "1 subject is" if len(named) == 1 else f"{len(named)} subjects are"
         return Units(
             told=(
-                f"the intervals are over clips: {len(named)} subject(s) are too few to draw, "
+                f"the intervals are over clips: {few} too few to draw, "
                 "so they speak of these people, not of others",
             )
         )
