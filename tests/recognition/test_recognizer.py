@@ -176,7 +176,7 @@ def test_facts_for_machines(recognizer, drawn):
     assert facts["score"] == facts["scores"][facts["label"]]
     assert set(facts) == {
         "clip", "status", "label", "score", "scores", "streams", "person_coverage", "frames",
-        "pose", "notes",
+        "pose", "notes", "best",
     }  # fmt: skip
 
 

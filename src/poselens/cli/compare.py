@@ -1,4 +1,4 @@
-"""``poselens compare``: the settings of a sweep side by side."""
+"""``poselens compare``: the settings of a sweep, or two runs, side by side."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from poselens.cli.output import Json, give_json, percent, tell
+from poselens.cli.output import Device, Json, give_json, percent, tell
 
 
 def compare(
-    sweep: Annotated[Path, typer.Argument(help="Folder made by train --sweep.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="A folder made by train --sweep, or two runs, bundles or score files."),
+    ],
     part: Annotated[str, typer.Option(help="Part whose scores are compared.")] = "test",
     rows: Annotated[
         str | None,
@@ -25,22 +28,36 @@ def compare(
         str | None, typer.Option(help="Row the others are compared with, by its values.")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="Draw whole subjects, views or sources, not clips.")
+        str | None,
+        typer.Option(
+            help="Draw whole subjects, views or sources, not clips; of two runs also auto."
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Data set, for --cluster; else that of the sweep.")
+        Path | None,
+        typer.Option(help="Data set: for --cluster, and to score what has no scores."),
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Split of the data set, to score what has no scores.")
+    ] = None,
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Compare the runs of a sweep.
+    """Compare the runs of a sweep, or two runs, bundles or score files clip by clip.
 
-    Mean and standard deviation over seeds, bootstrap intervals over clips, and paired differences
-    to a baseline, from the scores that train --score wrote.
+    Of a sweep: mean and standard deviation over seeds, bootstrap intervals over clips, and paired
+    differences to a baseline, from the scores that train --score wrote. Of two: the difference of
+    every figure with its paired interval, McNemar's test, the classes that move, and the clips that
+    only one has right.
     """
     from poselens.checkpoint import write_bytes
     from poselens.recipes.comparing import Question, compare_sweep
 
+    if len(paths) > 1:
+        of_sweeps = {"--rows": rows, "--fuse": fuse, "--baseline": baseline, "--out": out}
+        return _compare_two(paths, of_sweeps, (data, protocol, part, cluster, device), as_json)
+    (sweep,) = paths
     names = tuple(name.strip() for name in rows.split(",")) if rows else ()
     question = Question(part, names, seeds, fuse, weights, baseline, cluster, data)
     facts = compare_sweep(sweep, question)
@@ -52,6 +69,36 @@ def compare(
         give_json(facts)
     elif out is None:
         typer.echo(text, nl=False)
+    return 0
+
+
+def _compare_two(
+    paths: list[Path],
+    of_sweeps: Mapping[str, Any],
+    asked: tuple[Path | None, str | None, str, str | None, str],
+    as_json: bool,
+) -> int:
+    from poselens.cli.figures import give_pair
+    from poselens.clips.device import choose_device
+    from poselens.data.folder import open_folder
+    from poselens.recipes.pairing import compare_two, require_two
+
+    require_two(paths, [name for name, value in of_sweeps.items() if value is not None])
+    data, protocol, part, cluster, device = asked
+    facts = compare_two(
+        *paths,
+        folder=None if data is None else open_folder(data),
+        protocol=protocol,
+        part=part,
+        cluster=cluster or "auto",
+        device=choose_device(device),
+    )
+    if as_json:
+        give_json(facts)
+        return 0
+    give_pair(facts)
+    for note in [*facts["interval_notes"], *facts["notes"]]:
+        tell(f"note: {note}")
     return 0
 
 

@@ -58,6 +58,10 @@ def fuse(
     scores_are: Annotated[
         str, typer.Option(help="Score files: auto, logits or probabilities.")
     ] = "auto",
+    unknown: Annotated[
+        float | None,
+        typer.Option(help="Keep the threshold of `unknown` at this false-alarm rate on val."),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
@@ -78,6 +82,12 @@ def fuse(
     folder = None if data is None else open_folder(data)
     on = choose_device(device)
     if any_score_file(runs):
+        if unknown is not None:
+            raise UsageError(
+                "FUS-030",
+                "--unknown is kept by bundles, and score files make none",
+                mend="leave it out, or fuse runs",
+            )
         clips = Clips(folder, protocol, part, ids, labels, _kind(scores_are))
         choice = Choice(weights, objective, per_class)
         facts = fuse_scores(
@@ -94,13 +104,16 @@ def fuse(
         facts = fuse_runs(
             runs, folder, protocol, out,
             weights=weights, device=on, objective=objective, per_class=per_class, judge=True,
-            landscape=landscape, cluster=cluster,
+            landscape=landscape, cluster=cluster, unknown=unknown,
         )  # fmt: skip
         told = {"bundle": str(out), **facts}
     if as_json:
         give_json(told)
         return 0
     _show(out, facts["fusion"])
+    if "unknown" in facts:
+        chosen = facts["unknown"]
+        tell(f"unknown below {chosen['threshold']:.3f}, on {chosen['n']} validation clips")
     for note in facts.get("notes", ()):
         tell(f"note: {note}")
     if landscape is not None:

@@ -75,12 +75,12 @@ def give_results(title: str, result: "Result") -> None:
     rows = [*result.streams, result.fused] if len(result.streams) > 1 else [result.fused]
     give_table(
         f"{title}, {result.part}: {result.fused.n} clips, {_views(result)}",
-        ["stream", "Top-1 % [95 %]", "mean class %", "n"],
+        ["stream", "Top-1 % [95 %]", "mean class % [95 %]", "n"],
         [
             [
                 entry.stream,
                 with_interval(entry.top1, entry.as_dict()["interval"]),
-                percent(entry.mean_class),
+                with_interval(entry.mean_class, entry.as_dict()["mean_class_interval"]),
                 str(entry.n),
             ]
             for entry in rows

@@ -18,7 +18,9 @@ from poselens.evaluation.intervals import (
     Interval,
     Metric,
     accuracies,
+    around_share,
     bootstrap_interval,
+    percentiles,
 )
 from poselens.fusion.scores import align, present
 from poselens.types import Scores
@@ -159,7 +161,7 @@ def summarise(
     table = _table(scores)
     units = _units(table.ids, groups)
     share, support = _by_unit(table, units, table.right.mean(axis=0))
-    unit: Literal["clip", "group"] = "clip" if groups is None else "group"
+    unit = "clip" if groups is None else "group"
     spreads: dict[Metric, Spread] = {}
     for metric in METRICS:
         each = _each(table, metric)
@@ -170,7 +172,10 @@ def summarise(
                 accuracies(draws @ share, draws @ support, metric)
                 for draws in _draws(len(share), resamples, seed)
             ]
-            interval = _percentiles(np.concatenate(drawn), level, unit)
+            ends = around_share(
+                float(np.mean(list(each.values()))), np.concatenate(drawn), level, len(share)
+            )
+            interval = Interval(*ends, level, unit, len(share))
         values = list(each.values())
         spreads[metric] = Spread(float(np.mean(values)), _deviation(values), each, interval)
     return len(table.ids), spreads
@@ -224,7 +229,7 @@ def compare(
     below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
     return Gain(
         float(np.mean(own) - np.mean(other)),
-        _percentiles(drawn, level, "clip" if groups is None else "group"),
+        _percentiles(drawn, level, "clip" if groups is None else "group", len(ours)),
         min(1.0, 2 * (1 + min(below, above)) / (resamples + 1)),
         _deviation_of_difference(own, other, paired),
         paired,
@@ -313,11 +318,9 @@ def _exact(
 
 
 def _percentiles(
-    drawn: Float[np.ndarray, " resamples"], level: float, unit: Literal["clip", "group"]
+    drawn: Float[np.ndarray, " resamples"], level: float, unit: str, units: int
 ) -> Interval:
-    tail = (1 - level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(float(low), float(high), level, unit)
+    return Interval(*percentiles(drawn, level, units), level, unit, units)
 
 
 def _deviation(values: Sequence[float]) -> float | None:

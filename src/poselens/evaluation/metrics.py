@@ -1,22 +1,25 @@
 """Judge scores against labels: accuracies, per-class figures, confusion, calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_softmax
-from sklearn.metrics import (
-    confusion_matrix,
-    precision_recall_fscore_support,
-    top_k_accuracy_score,
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from poselens.evaluation.intervals import RESAMPLES, Interval
+from poselens.evaluation.resampling import (
+    CALIBRATION_BINS,
+    Figure,
+    among_best,
+    figures,
+    group_units,
+    intervals,
+    judge,
 )
-
-from poselens.evaluation.intervals import RESAMPLES, Interval, bootstrap_interval, judged_rows
 from poselens.types import Scores
-
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class Evaluation:
         top1: Share of clips whose best class is right.
         top5: Share of clips whose label is among the five best; 1 with five classes or fewer.
         mean_class: Mean recall over the classes that occur.
+        macro_f1: Mean F1 over the classes that occur among labels or predictions.
         nll: Mean negative log-likelihood in nats.
+        brier: Mean Brier score, summed over the classes: 0 is best, 2 worst.
         ece: Expected calibration error over 15 equal bins of confidence.
-        top1_interval: 95 % bootstrap interval of ``top1``.
-        mean_class_interval: The same of ``mean_class``.
+        intervals: 95 % bootstrap interval of each of these figures, by its name.
         per_class: One entry per class.
         confusion: ``(k, k)`` clip counts, rows are labels, columns predictions.
         selection: How the weights were chosen, in the caller's words.
@@ -61,14 +65,25 @@ class Evaluation:
     top1: float
     top5: float
     mean_class: float
+    macro_f1: float
     nll: float
+    brier: float
     ece: float
-    top1_interval: Interval
-    mean_class_interval: Interval
+    intervals: Mapping[Figure, Interval]
     per_class: Sequence[ClassMetrics]
     confusion: Int[np.ndarray, "k k"]
     selection: str | None = None
     data_fingerprint: str | None = None
+
+    @property
+    def top1_interval(self) -> Interval:
+        """Interval of ``top1``."""
+        return self.intervals["top1"]
+
+    @property
+    def mean_class_interval(self) -> Interval:
+        """Interval of ``mean_class``."""
+        return self.intervals["mean_class"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for ``--json``; ``interval`` is that of ``top1``, [low, high]."""
@@ -81,10 +96,14 @@ class Evaluation:
             "mean_class_interval": [self.mean_class_interval.low, self.mean_class_interval.high],
             "interval_level": self.top1_interval.level,
             "interval_unit": self.top1_interval.unit,
+            "interval_units": self.top1_interval.units,
+            "intervals": {name: [each.low, each.high] for name, each in self.intervals.items()},
             "selection": self.selection,
             "data_fingerprint": self.data_fingerprint,
             "top5": self.top5,
+            "macro_f1": self.macro_f1,
             "nll": self.nll,
+            "brier": self.brier,
             "ece": self.ece,
             "unlabelled": self.unlabelled,
             "unscored": self.unscored,
@@ -107,6 +126,7 @@ def evaluate(
     scores: Scores,
     *,
     groups: Sequence[str] | None = None,
+    unit: str = "group",
     selection: str | None = None,
     data_fingerprint: str | None = None,
     resamples: int = RESAMPLES,
@@ -116,7 +136,10 @@ def evaluate(
 
     Args:
         scores: Scores of one stream; clips labelled -1 are left out and counted.
-        groups: Group of each clip, for intervals over groups (:func:`bootstrap_interval`).
+        groups: Group (subject, source video) of each clip, whole groups of which are drawn for the
+            intervals: honest when clips of one group resemble each other. A clip whose group is
+            empty stands alone.
+        unit: What a group is called.
         selection: How the weights were chosen; passed on.
         data_fingerprint: Fingerprint of the data; passed on.
         resamples: Number of bootstrap resamples.
@@ -124,34 +147,31 @@ def evaluate(
 
     Raises:
         UsageError: ``EVAL-001`` without a labelled clip, ``EVAL-002`` when ``groups`` does not
-            fit, ``EVAL-003`` for a label outside the classes.
+            fit, ``EVAL-003`` for a label outside the classes, ``EVAL-020`` for a single group.
         InputError: ``FUS-004`` for logits that are neither finite nor wholly NaN.
     """
-    rows = judged_rows(scores)
-    labels = np.asarray(scores.labels)[rows]
-    logits = np.asarray(scores.logits, dtype=np.float64)[rows]
-    predicted = logits.argmax(axis=1)
-    per_class = _per_class(labels, predicted, scores.classes)
+    judged = judge(scores)
+    units = None if groups is None else group_units(judged, groups, scores)
     unlabelled = int((np.asarray(scores.labels) < 0).sum())
-
-    def interval(metric: Any) -> Interval:
-        return bootstrap_interval(scores, metric, groups=groups, resamples=resamples, seed=seed)
-
+    found = figures(judged)
     return Evaluation(
         stream=scores.stream,
         classes=list(scores.classes),
-        n=len(rows),
+        n=len(judged.rows),
         unlabelled=unlabelled,
-        unscored=len(scores.ids) - unlabelled - len(rows),
-        top1=float((predicted == labels).mean()),
-        top5=top_accuracy(logits, labels, 5),
-        mean_class=float(np.mean([entry.recall for entry in per_class if entry.support])),
-        nll=negative_log_likelihood(logits, labels),
-        ece=calibration_error(logits, labels),
-        top1_interval=interval("top1"),
-        mean_class_interval=interval("mean_class"),
-        per_class=per_class,
-        confusion=confusion_matrix(labels, predicted, labels=range(len(scores.classes))),
+        unscored=len(scores.ids) - unlabelled - len(judged.rows),
+        **found,
+        intervals=intervals(
+            judged,
+            units,
+            unit="clip" if units is None else unit,
+            resamples=resamples,
+            seed=seed,
+        ),
+        per_class=_per_class(judged.labels, judged.predicted, scores.classes),
+        confusion=confusion_matrix(
+            judged.labels, judged.predicted, labels=range(len(scores.classes))
+        ),
         selection=selection,
         data_fingerprint=data_fingerprint,
     )
@@ -173,12 +193,7 @@ def top_accuracy(
     logits: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], best: int
 ) -> float:
     """Return the share of clips whose label is among the ``best`` highest scores."""
-    classes = logits.shape[1]
-    if best >= classes:
-        return 1.0
-    if classes == 2:
-        return float((logits.argmax(axis=1) == labels).mean())
-    return float(top_k_accuracy_score(labels, logits, k=best, labels=range(classes)))
+    return float(among_best(logits, labels, best).mean())
 
 
 def negative_log_likelihood(

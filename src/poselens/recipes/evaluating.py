@@ -1,7 +1,7 @@
 """Evaluate a bundle on one part of a split: every stream, and their fusion."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +13,11 @@ from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.data.leakage import Leak
 from poselens.errors import UsageError
+from poselens.evaluation.hierarchy import HierarchyEvaluation, evaluate_hierarchy
 from poselens.evaluation.metrics import Evaluation, evaluate
 from poselens.fusion.scores import write_scores
 from poselens.fusion.weights import fuse_with
+from poselens.recipes.clustering import AUTO, Units, choose_units
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.score import score_folder
 from poselens.types import ONE_VIEW, Scores
@@ -36,6 +38,8 @@ class Result:
         protocol: Name of the split.
         part: Part of the split.
         leakage: What this part shares with those that were trained and chosen on, by the data set.
+        units: What the intervals draw.
+        hierarchy: The fusion on every level of the classes, where the data set declares levels.
     """
 
     streams: Sequence[Evaluation]
@@ -46,6 +50,8 @@ class Result:
     protocol: str
     part: str
     leakage: Sequence[Leak] = ()
+    units: Units = field(default_factory=Units)
+    hierarchy: HierarchyEvaluation | None = None
 
     @property
     def views(self) -> int:
@@ -67,6 +73,8 @@ class Result:
                 entry.stream: {**entry.as_dict(), "views": count_views(scores.views)}
                 for entry, scores in zip(self.streams, self._stream_scores(), strict=True)
             },
+            "interval_notes": list(self.units.told),
+            "hierarchy": None if self.hierarchy is None else self.hierarchy.as_dict(),
             "skipped": dict(self.skipped),
             "leakage": leak_facts(self.leakage),
             "notes": list(self.notes),
@@ -80,6 +88,7 @@ def evaluate_bundle(
     part: str,
     *,
     views: str = ONE_VIEW,
+    cluster: str = AUTO,
     told: Callable[[int], None] | None = None,
     scores_out: Path | None = None,
 ) -> Result:
@@ -91,19 +100,21 @@ def evaluate_bundle(
         protocol: Name of the split.
         part: ``train``, ``val`` or ``test``.
         views: Views of each clip for the RGB stream (``poselens.clips.views``).
+        cluster: What the intervals draw (``poselens.recipes.clustering.choose_units``).
         told: Called with the number of clips after each batch.
         scores_out: File for the fused scores, or None.
 
     Raises:
         UsageError: ``CFG-009`` for an unknown part, ``CFG-004`` for an unknown protocol,
-            ``CFG-038`` for views that no stream of the bundle can have; else as
-            ``poselens.recognition.score``.
+            ``CFG-038`` for views that no stream of the bundle can have, ``CMP-005`` for groups that
+            cannot be drawn; else as ``poselens.recognition.score``.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when ``scores_out`` cannot be written.
     """
     if part not in PARTS:
         raise UsageError("CFG-009", f"found part {part!r}, expected {', '.join(PARTS)}")
     clips = folder.indices(protocol, cast(Part, part))
     _require_views(bundle, views)
+    units = choose_units(folder, folder.ids[clips].tolist(), cluster)
     if scores_out is not None:
         make_folder(scores_out.parent)
     skipped: dict[str, str] = {}
@@ -124,15 +135,19 @@ def evaluate_bundle(
             scored,
             selection=str(trained.facts.get("selection")),
             data_fingerprint=fingerprint,
+            **units.about(scored.ids),
         )
         for scored, trained in zip(scores, bundle.streams, strict=False)
     ]
-    judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
+    about = units.about(fused.ids)
+    judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint, **about)
+    levels = folder.info.hierarchy
+    tree = evaluate_hierarchy(fused, levels, **about) if levels else None
     found = audit(folder, protocol)
     leaks = found.about(cast(Part, part))
     notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
     notes += _doubts(bundle, fingerprint, protocol, part)
-    return Result(streams, judged, scores, skipped, notes, protocol, part, leaks)
+    return Result(streams, judged, scores, skipped, notes, protocol, part, leaks, units, tree)
 
 
 def _require_views(bundle: Bundle, views: str) -> None:

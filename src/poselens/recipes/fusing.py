@@ -10,6 +10,7 @@ from poselens.checkpoint import make_folder
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
 from poselens.evaluation.gain import StreamCost
+from poselens.recipes.abstaining import held_out_scores, unknown_threshold
 from poselens.recipes.costing import stream_cost
 from poselens.recipes.weighing import (
     Choice,
@@ -44,6 +45,7 @@ def fuse_runs(
     judge: bool = False,
     landscape: Path | None = None,
     cluster: str | None = None,
+    unknown: float | None = None,
 ) -> dict[str, Any]:
     """Load finished runs, choose their weights and write a bundle.
 
@@ -60,12 +62,15 @@ def fuse_runs(
             fitted ones always are.
         landscape: Where to draw what other weights would do on validation.
         cluster: Column whose groups intervals are over, or None for clips.
+        unknown: Share of clips of known classes that may be called unknown: the bundle keeps the
+            threshold, chosen on the validation slice. None for none.
 
     Raises:
         UsageError: ``RUN-001`` ``out`` holds something, ``CFG-004`` unknown protocol, ``FUS-001``,
             ``FUS-002`` streams that cannot be fused, ``FUS-010`` when weights are to be fitted, or
             a landscape drawn, but a run was trained on the validation slice, or under another
-            protocol; else as ``poselens.recipes.weighing``.
+            protocol; ``EVAL-022``, ``EVAL-023``, ``EVAL-025``, ``EVAL-028`` where no threshold can
+            be chosen; else as ``poselens.recipes.weighing``.
         CheckpointError: As ``poselens.recognition.streams``.
     """
     choice = Choice(weights, objective, per_class)
@@ -96,7 +101,11 @@ def fuse_runs(
             )
     elif judge:
         judged = {"gain": None, "not_judged": None if told is None else told.message}
-    return write_bundle(out, streams, fusion, judged)
+    threshold = None
+    if unknown is not None:
+        held_out = scores or held_out_scores(streams, folder, protocol)
+        threshold = unknown_threshold(held_out, fusion, unknown)
+    return write_bundle(out, streams, fusion, judged, unknown=threshold)
 
 
 def load_streams(path: Path, *, device: torch.device) -> list[TrainedStream]:

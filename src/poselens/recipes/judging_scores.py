@@ -11,8 +11,10 @@ from poselens.data.audit import audit
 from poselens.data.info import Part
 from poselens.errors import UsageError
 from poselens.evaluation.foreign import read_score_file
+from poselens.evaluation.hierarchy import evaluate_hierarchy
 from poselens.evaluation.metrics import evaluate
 from poselens.fusion.scores import write_scores
+from poselens.recipes.clustering import AUTO, choose_units
 from poselens.recipes.evaluating import Result
 from poselens.recipes.fusing_scores import Clips, known_clips, require_in_part
 from poselens.recipes.scoring import require_part
@@ -22,7 +24,12 @@ SELECTION = "scores of a file: how its weights were selected is not known"
 
 
 def evaluate_scores(
-    path: Path, clips: Clips, *, views: str = ONE_VIEW, scores_out: Path | None = None
+    path: Path,
+    clips: Clips,
+    *,
+    views: str = ONE_VIEW,
+    cluster: str = AUTO,
+    scores_out: Path | None = None,
 ) -> Result:
     """Judge a score file as ``poselens.recipes.evaluating.evaluate_bundle`` judges a bundle.
 
@@ -32,11 +39,12 @@ def evaluate_scores(
         path: The score file.
         clips: Data set, split and part.
         views: Has to be one view: the scores are there already.
+        cluster: What the intervals draw (``poselens.recipes.clustering.choose_units``).
         scores_out: File for the scores in this package's form, or None.
 
     Raises:
         UsageError: ``FUS-030`` without a data set or with other views, ``CFG-004``, ``CFG-009``,
-            ``EVAL-001`` without a labelled clip.
+            ``EVAL-001`` without a labelled clip, ``CMP-005`` for groups that cannot be drawn.
         InputError: ``FUS-024`` to ``FUS-029`` as ``poselens.evaluation.foreign``, ``FUS-032`` for
             clips of another part.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when ``scores_out`` cannot be written.
@@ -54,7 +62,12 @@ def evaluate_scores(
     if scores_out is not None:
         make_folder(scores_out.parent)
         write_scores(scores_out, whole)
-    judged = evaluate(whole, selection=SELECTION, data_fingerprint=clips.folder.fingerprint())
+    units = choose_units(clips.folder, list(whole.ids), cluster)
+    about = units.about(whole.ids)
+    fingerprint = clips.folder.fingerprint()
+    judged = evaluate(whole, selection=SELECTION, data_fingerprint=fingerprint, **about)
+    levels = clips.folder.info.hierarchy
+    tree = evaluate_hierarchy(whole, levels, **about) if levels else None
     found = audit(clips.folder, clips.protocol)
     leaks = found.about(cast(Part, clips.part))
     notes = [*(leak.sentence() for leak in leaks), *found.notes]
@@ -63,7 +76,9 @@ def evaluate_scores(
     seen = count_views(whole.views) if whole.views != ONE_VIEW else 1
     if seen > 1:
         notes.append(f"scores are means over {seen} views")
-    return Result([judged], judged, [whole], {}, notes, clips.protocol, clips.part, leaks)
+    return Result(
+        [judged], judged, [whole], {}, notes, clips.protocol, clips.part, leaks, units, tree
+    )
 
 
 def _with_unscored(read: Scores, clips: Clips) -> Scores:

@@ -69,7 +69,9 @@ def make_report(
     gain = None
     if fused:
         scores = {entry.stream: entry for entry in result.scores}
-        gain = paired_difference(scores["fused"], scores[best.stream])
+        gain = paired_difference(
+            scores["fused"], scores[best.stream], groups=result.units.of(scores["fused"].ids)
+        )
     logs = [read_rows(run / "log.jsonl") for run in runs] or [[] for _ in bundle.streams]
     data = ReportData(
         dataset=folder.info.name,
@@ -96,7 +98,7 @@ def make_report(
         pairs=_pairs(folder, result),
         contrasted=_contrasted(bundle, runs),
         costs=[_cost(trained.stream) for trained in bundle.streams],
-        notes=[*notes, *result.notes, *(f"skipped {line}" for line in told)],
+        notes=[*notes, *result.units.told, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
     )

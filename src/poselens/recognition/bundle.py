@@ -16,6 +16,7 @@ import poselens
 from poselens.checkpoint import make_folder, read_json, write_bytes, write_json
 from poselens.clips.stream import read_stream
 from poselens.errors import CheckpointError, UsageError
+from poselens.evaluation.unknown import Threshold
 from poselens.fusion.scores import align
 from poselens.fusion.weights import FusionWeights, fixed_weights, fusion_weights_from
 from poselens.pose.weights import sha256_of
@@ -34,11 +35,13 @@ class Bundle:
         streams: One or more trained streams with the same classes.
         fusion: Their weights and temperatures.
         facts: The content of ``bundle.json``.
+        unknown: Below which confidence no class is named, where that was asked for.
     """
 
     streams: Sequence[TrainedStream]
     fusion: FusionWeights
     facts: dict[str, Any]
+    unknown: Threshold | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,6 +83,8 @@ def write_bundle(
     streams: Sequence[TrainedStream],
     fusion: FusionWeights,
     judged: Mapping[str, Any] | None = None,
+    *,
+    unknown: Threshold | None = None,
 ) -> dict[str, Any]:
     """Write a bundle and return the content of its ``bundle.json``, which is written last.
 
@@ -88,6 +93,7 @@ def write_bundle(
         streams: What was trained.
         fusion: Weights and temperatures.
         judged: What the fusion did on validation, told beside its weights.
+        unknown: Below which confidence no class is named.
 
     Raises:
         UsageError: ``RUN-001`` when ``out`` holds something already, ``FUS-001``, ``FUS-002`` as
@@ -110,6 +116,8 @@ def write_bundle(
         "streams": entries,
         "fusion": {**fusion.as_dict(), **(judged or {})},
     }
+    if unknown is not None:
+        facts["unknown"] = unknown.as_dict()
     write_json(out / BUNDLE_FILE, facts)
     return facts
 
@@ -152,7 +160,27 @@ def load_bundle(folder: Path, *, device: torch.device) -> Bundle:
     streams = [_load_entry(entry, folder, file, device) for entry in entries]
     fusion = fusion_weights_from(facts.get("fusion", {}), file=str(file))
     _require_consistent(streams, fusion, file)
-    return Bundle(streams, fusion, facts)
+    return Bundle(streams, fusion, facts, _threshold(facts.get("unknown"), file))
+
+
+def _threshold(entry: Any, file: Path) -> Threshold | None:
+    """Read what a bundle says about ``unknown``; bundles of earlier versions say nothing."""
+    if entry is None:
+        return None
+    said = entry if isinstance(entry, dict) else {}
+    numbers = [said.get(key) for key in ("threshold", "rate", "n")]
+    value, rate, n = (
+        float(each) if isinstance(each, int | float) and not isinstance(each, bool) else np.nan
+        for each in numbers
+    )
+    if not (0 <= value <= 1 and 0 < rate < 1 and 1 <= n < np.inf):
+        raise CheckpointError(
+            "CKPT-015",
+            f"expected a threshold and a rate from 0 to 1 and a number of clips, found {entry!r}",
+            file=file,
+            where="unknown",
+        )
+    return Threshold(value, rate, int(n))
 
 
 def _load_entry(

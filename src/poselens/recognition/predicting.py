@@ -111,6 +111,7 @@ def _failed(name: str, fault: PoselensError) -> dict[str, Any]:
         "status": "error",
         "label": None,
         "score": None,
+        "best": None,
         "scores": {},
         "person_coverage": None,
         "notes": [],

@@ -14,6 +14,7 @@ from poselens.clips.augment import centre_view
 from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.errors import SkeletonError
+from poselens.evaluation.unknown import UNKNOWN
 from poselens.fusion.scores import fuse
 from poselens.pose.convert import Conversion, complete_sources, conversion
 from poselens.pose.estimators import PoseEstimator
@@ -33,7 +34,8 @@ class Recognition:
     Attributes:
         clip: The video, or the skeleton file, as given.
         status: ``ok``, or ``no_person`` when nobody was found.
-        label: Class of the highest score; None when nobody was found and no stream sees without.
+        label: Class of the highest score, or ``unknown`` where that score is below the threshold of
+            the bundle; None when nobody was found and no stream sees without.
         scores: Class to probability, fused; empty without a label.
         streams: Stream to its own class probabilities.
         person_coverage: Share of frames with a person, in [0, 1]; None where nobody looked.
@@ -42,6 +44,7 @@ class Recognition:
         notes: What a reader of the result has to know, one sentence each.
         box: Region the RGB stream looked at, in frame pixels.
         joints: Joints in frame pixels, for drawing.
+        best: Class of the highest score, whether it is named or not.
     """
 
     clip: str
@@ -55,6 +58,7 @@ class Recognition:
     notes: Sequence[str] = field(default_factory=tuple)
     box: Box | None = None
     joints: Skeleton | None = None
+    best: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for ``--json``."""
@@ -62,7 +66,8 @@ class Recognition:
             "clip": self.clip,
             "status": self.status,
             "label": self.label,
-            "score": None if self.label is None else self.scores[self.label],
+            "score": max(self.scores.values(), default=None),
+            "best": self.best,
             "scores": dict(self.scores),
             "streams": {name: dict(scores) for name, scores in self.streams.items()},
             "person_coverage": self.person_coverage,
@@ -193,20 +198,35 @@ class Recognizer:
         fused: Mapping[str, float] = {}
         if scored:
             fused = _probabilities(fuse(scored, *fusion_of(self.bundle, list(streams))))
+        best = max(fused, key=fused.__getitem__) if fused else None
+        named, doubt = self._named(best, fused, len(streams))
         has_rgb = any(isinstance(stream, RgbStream) for stream in self._streams)
         return Recognition(
             clip=clip.name,
             status="no_person" if clip.coverage == 0.0 else "ok",
-            label=max(fused, key=fused.__getitem__) if fused else None,
+            label=named,
             scores=fused,
             streams=streams,
             person_coverage=clip.coverage,
             frames=clip.frames,
             pose=clip.pose,
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys([*notes, *doubt])),
             box=clip.source.region.box if clip.source is not None and has_rgb else None,
             joints=clip.joints.get("pixels"),
+            best=best,
         )
+
+    def _named(
+        self, best: str | None, fused: Mapping[str, float], streams: int
+    ) -> tuple[str | None, list[str]]:
+        """Return what to call a clip, and what has to be known about it."""
+        threshold = self.bundle.unknown
+        if best is None or threshold is None:
+            return best, []
+        named = best if fused[best] >= threshold.value else UNKNOWN
+        if streams == len(self._streams):
+            return named, []
+        return named, ["the threshold of unknown was chosen with all streams of the bundle"]
 
     def _unreadable(self, clip: Clip, notes: Sequence[str]) -> SkeletonError:
         branches = " or ".join(sorted({stream.branch for stream in self._streams}))

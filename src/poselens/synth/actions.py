@@ -40,6 +40,8 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("pick-up", "put-down"),
 )
 CLASSES: tuple[str, ...] = tuple(name for pair in PAIRS for name in pair)
+FAMILIES: tuple[str, ...] = ("raise", "circle", "turn", "wave", "squat", "pedal", "pass", "lift")
+"""What the two actions of each pair have in common, in the order of the pairs."""
 
 MIRROR: dict[str, str] = {
     **{a: b for pair in (PAIRS[0], PAIRS[2], PAIRS[6]) for a, b in (pair, pair[::-1])},

@@ -17,7 +17,7 @@ from poselens.data.info import ClipRecord, DatasetInfo, Part, ProtocolInfo, Skel
 from poselens.data.video import write_video
 from poselens.data.writer import FolderWriter
 from poselens.errors import UsageError
-from poselens.synth.actions import CLASSES, MIRROR
+from poselens.synth.actions import CLASSES, FAMILIES, MIRROR, PAIRS
 from poselens.synth.clip import FPS, Order, draw_clip
 from poselens.synth.difficulty import Difficulty, get_difficulty
 from poselens.synth.motions import Motions, load_motions
@@ -249,6 +249,11 @@ def _info(difficulty: str, motions: Motions | None) -> DatasetInfo:
             PROTOCOL: ProtocolInfo(
                 description=description, group="subject", chance=1.0 / len(classes)
             )
+        },
+        hierarchy={}
+        if motions is not None
+        else {
+            "action": [family for family, pair in zip(FAMILIES, PAIRS, strict=True) for _ in pair]
         },
         mirror=MIRROR if motions is None else "none",
         source="drawn by poselens data synth" + ("" if motions is None else " from recorded takes"),
