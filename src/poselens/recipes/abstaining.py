@@ -221,7 +221,7 @@ def abstain_from_scores(result: Result, asked: Asked) -> Abstention:
     if asked.calibrates or asked.outside is not None:
         raise UsageError(
             "EVAL-025",
-            "thresholds are chosen on scores of the validation part, and a score file holds one part",
+            "thresholds are chosen on the validation part, and a score file holds one part",
             mend="evaluate a run or a bundle",
         )
     judged = result.scores[-1]
