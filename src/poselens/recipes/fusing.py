@@ -16,6 +16,7 @@ from poselens.recipes.weighing import (
     choose_weights,
     clip_groups,
     draw_landscape,
+    group_notes,
     judge_fusion,
     require_choice,
 )
@@ -89,6 +90,7 @@ def fuse_runs(
             scores, fusion, choice, clips="validation", costs=costs_of(streams), groups=groups
         )
         judged["gain"] = None if gain is None else gain.as_dict()
+        judged["notes"] = group_notes(groups)
         if landscape is not None:
             make_folder(landscape.parent)
             judged["landscape"] = draw_landscape(
