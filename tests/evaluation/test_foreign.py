@@ -409,8 +409,7 @@ def test_damaged_files_end_in_an_error_of_ours_or_in_finite_scores(tmp_path_fact
     path.write_bytes(bytes(data))
     try:
         read = read_score_file(path, Known(IDS))
-    except (InputError, AnnotationError, EnvironmentFault) as fault:
-        assert fault.code
+    except (InputError, AnnotationError, EnvironmentFault):
         return
     whole = np.isfinite(read.logits).all(axis=1) | np.isnan(read.logits).all(axis=1)
     assert whole.all()
