@@ -78,6 +78,8 @@ def fuse_runs(
     scores: list[Scores] | None = None
     judged: dict[str, Any] = {}
     told = held_back(streams, protocol)
+    if told is not None and landscape is not None and not choice.fitted:
+        told.mend = "train with training.validation=hold-out, or leave --landscape out"
     if told is not None and (choice.fitted or landscape is not None):
         raise told
     if told is None and (choice.fitted or landscape is not None or judge):
