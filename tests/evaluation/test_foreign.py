@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hostile_pickles import corpus
+from hostile_pickles import small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from score_files import (
@@ -197,7 +197,7 @@ def test_a_clip_without_scores_in_a_csv(tmp_path):
         ("id,a,a\nx,1,2\n", "line 1", "one of its own for every class"),
         ("id,a,b\n", None, "found no row"),
         ('id,a,b\n"x,1,2\n', "line 2", "not UTF-8 CSV"),
-        ("\0\0", "line 1", ""),
+        ("\0\0", "line 1", "first column"),
     ],
 )
 def test_a_csv_that_cannot_be_read(tmp_path, text, where, match):
@@ -325,7 +325,10 @@ def test_arrays_that_are_no_scores(tmp_path, scores):
     with pytest.raises(InputError, match="never opened"):
         read_score_file(tmp_path / "a.npy", Known(IDS))
     (tmp_path / "a.txt").write_text("x")
-    for name, says in (("a.txt", "no kind of score file ends in .txt"), ("b.pkl", "no score file")):
+    for name, says in (
+        ("a.txt", "no kind of score file ends in '.txt'"),
+        ("b.pkl", "no score file"),
+    ):
         with pytest.raises(InputError, match=says) as caught:
             read_score_file(tmp_path / name)
         assert caught.value.code == "FUS-024"
@@ -367,11 +370,15 @@ def test_lists_of_ids_and_labels(tmp_path):
         read_labels(table, None)
 
 
-@pytest.mark.parametrize("name", sorted(corpus()))
+# the bombs are the business of tests/data: it is the same reader
+SMALL = {name: hostile.data for name, hostile in small_corpus().items()}
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
 def test_hostile_pickles(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "scores.pkl"
-    path.write_bytes(corpus()[name].data)
+    path.write_bytes(SMALL[name])
     with pytest.raises(PoselensError) as caught:
         read_score_file(path, Known(["x"]))
     assert caught.value.code.startswith(("PKL-", "FUS-"))
@@ -388,7 +395,7 @@ def whole_files(folder):
     return sorted(folder.iterdir())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(which=st.integers(0, 4), seed=st.integers(0, 2**31))
 def test_damaged_files_end_in_an_error_of_ours_or_in_finite_scores(tmp_path_factory, which, seed):
     folder = tmp_path_factory.mktemp("files")
@@ -402,8 +409,7 @@ def test_damaged_files_end_in_an_error_of_ours_or_in_finite_scores(tmp_path_fact
     path.write_bytes(bytes(data))
     try:
         read = read_score_file(path, Known(IDS))
-    except (InputError, AnnotationError, EnvironmentFault) as fault:
-        assert fault.code
+    except (InputError, AnnotationError, EnvironmentFault):
         return
     whole = np.isfinite(read.logits).all(axis=1) | np.isnan(read.logits).all(axis=1)
     assert whole.all()

@@ -130,3 +130,51 @@ def test_a_used_output_is_refused_before_any_work(drawn, fuse, tmp_path):
     with pytest.raises(UsageError, match="exists already") as caught:
         fuse([tmp_path / "nowhere"], out="used")
     assert caught.value.code == "RUN-001"
+
+
+def test_fixed_weights_of_runs_without_validation_are_not_judged(drawn, tmp_path):
+    folder = open_folder(drawn.data)
+    seen = changed(drawn.joint, tmp_path, val=0)
+
+    def fused(out, **options):
+        return fuse_runs(
+            [drawn.rgb, seen], folder, "cross-subject", tmp_path / out, weights="paper",
+            device=CPU, judge=True, **options,
+        )["fusion"]  # fmt: skip
+
+    facts = fused("plain")
+    assert facts["gain"] is None
+    assert "joint was trained on the validation slice too" in facts["not_judged"]
+    with pytest.raises(UsageError, match="or leave --landscape out") as caught:
+        fused("drawn", landscape=tmp_path / "l.svg")
+    assert caught.value.code == "FUS-010"
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_bundle_counts_as_its_streams_and_gives_its_weights_on(drawn, tmp_path):
+    folder = open_folder(drawn.data)
+
+    def fused(runs, out, weights):
+        return fuse_runs(
+            runs, folder, "cross-subject", tmp_path / out, weights=weights, device=CPU,
+            objective="accuracy" if weights == "fitted" else "likelihood",
+            per_class=weights == "fitted",
+        )["fusion"]  # fmt: skip
+
+    first = fused([drawn.bundle], "first", "fitted")
+    assert set(first["weights"]) == {"rgb", "joint"}
+    assert first["gain"]["clips"] == "validation, weights fitted out of fold"
+    second = fused([tmp_path / "first"], "second", str(tmp_path / "first" / "bundle.json"))
+    for key in ("weights", "temperatures", "per_class", "objective", "n"):
+        assert json.loads(json.dumps(second[key])) == json.loads(json.dumps(first[key]))
+
+
+def test_weights_per_class_for_other_classes_are_refused(drawn, fuse, tmp_path):
+    fuse([drawn.rgb, drawn.joint], "fitted")
+    file = tmp_path / "out" / "bundle.json"
+    facts = json.loads(file.read_text())
+    facts["fusion"]["per_class"] = {"rgb": [0.5, 0.5], "joint": [0.5, 0.5]}
+    file.write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match="rgb has weights for 2 classes") as caught:
+        load_bundle(tmp_path / "out", device=CPU)
+    assert caught.value.code == "CKPT-015"

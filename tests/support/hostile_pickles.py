@@ -80,14 +80,14 @@ def _nested_laughs(levels: int) -> bytes:
 
 def corpus() -> dict[str, Hostile]:
     """Return every hostile pickle by name."""
+    return {**small_corpus(), **_bombs()}
+
+
+def small_corpus() -> dict[str, Hostile]:
+    """Return those that want to run something, without those that want all memory or time."""
     command = text(_TOUCH)
     python = text(f"open({CANARY!r}, 'w')")
-    return {
-        **_calls(command, python),
-        **_other_instructions(command),
-        **_arrays(command),
-        **_bombs(),
-    }
+    return {**_calls(command, python), **_other_instructions(command), **_arrays(command)}
 
 
 def _calls(command: bytes, python: bytes) -> dict[str, Hostile]:

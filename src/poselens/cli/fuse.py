@@ -114,7 +114,7 @@ def fuse(
     if "unknown" in facts:
         chosen = facts["unknown"]
         tell(f"unknown below {chosen['threshold']:.3f}, on {chosen['n']} validation clips")
-    for note in facts.get("notes", ()):
+    for note in (*facts.get("notes", ()), *facts["fusion"].get("notes", ())):
         tell(f"note: {note}")
     if landscape is not None:
         tell(f"{landscape}: accuracy and likelihood against the weights")
@@ -136,7 +136,7 @@ def _show(out: Path, fusion: Mapping[str, Any]) -> None:
     worth = {entry["stream"]: entry for entry in (gain or {}).get("worth", ())}
     columns = ["stream", "weight", "temperature"]
     columns += ["by class"] if fusion["per_class"] else []
-    columns += ["adds, points [95 %]", "GMACs", "params 10^6", "verdict"] if worth else []
+    columns += ["adds, points [95 %]", "GMACs", "verdict"] if worth else []
     rows = []
     for name, weight in fusion["weights"].items():
         row = [name, f"{weight:.3f}", f"{fusion['temperatures'][name]:.2f}"]
@@ -159,14 +159,8 @@ def _show(out: Path, fusion: Mapping[str, Any]) -> None:
 
 
 def _worth(entry: Mapping[str, Any]) -> list[str]:
-    gain, cost = entry["gain"], entry["cost"]
-    gmacs, params = cost["gmacs"], cost["params"]
-    return [
-        _points(gain),
-        "" if gmacs is None else f"{gmacs:.2f}",
-        "" if params is None else f"{params / 1e6:.2f}",
-        entry["verdict"],
-    ]
+    gmacs = entry["cost"]["gmacs"]
+    return [_points(entry["gain"]), "" if gmacs is None else f"{gmacs:.2f}", entry["verdict"]]
 
 
 def _points(gain: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from poselens.recipes.weighing import (
     choose_weights,
     clip_groups,
     draw_landscape,
+    group_notes,
     judge_fusion,
     require_choice,
 )
@@ -82,6 +83,8 @@ def fuse_runs(
     scores: list[Scores] | None = None
     judged: dict[str, Any] = {}
     told = held_back(streams, protocol)
+    if told is not None and landscape is not None and not choice.fitted:
+        told.mend = "train with training.validation=hold-out, or leave --landscape out"
     if told is not None and (choice.fitted or landscape is not None):
         raise told
     if told is None and (choice.fitted or landscape is not None or judge):
@@ -94,6 +97,7 @@ def fuse_runs(
             scores, fusion, choice, clips="validation", costs=costs_of(streams), groups=groups
         )
         judged["gain"] = None if gain is None else gain.as_dict()
+        judged["notes"] = group_notes(groups)
         if landscape is not None:
             make_folder(landscape.parent)
             judged["landscape"] = draw_landscape(

@@ -29,6 +29,7 @@ from poselens.recipes.weighing import (
     choose_weights,
     clip_groups,
     draw_landscape,
+    group_notes,
     judge_fusion,
     require_choice,
 )
@@ -140,7 +141,7 @@ def fuse_scores(
         if len(scores) == len(inputs)
         else [str(path) for path in inputs],
         "fusion": {**fusion.as_dict(), "gain": None if gain is None else gain.as_dict()},
-        "notes": _notes(clips, scores, gain is None),
+        "notes": [*_notes(clips, scores, gain is None), *group_notes(groups)],
     }
     make_folder(out)
     if landscape is not None:

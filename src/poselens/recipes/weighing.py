@@ -26,8 +26,10 @@ from poselens.fusion.weights import (
 from poselens.types import Scores
 
 HELD_OUT_LIMIT = 20_000
-"""Clips from which on a gain is measured on the clips of the fit: so many leave little to flatter.
-"""
+"""From here on a gain is measured on the clips of the fit: so many leave little to flatter."""
+
+FEW_GROUPS = 10
+"""Below this, a bootstrap over groups covers less than it says."""
 
 
 @dataclass(frozen=True)
@@ -254,3 +256,11 @@ def clip_groups(
             mend="leave --cluster out",
         )
     return groups
+
+
+def group_notes(groups: Mapping[str, str] | None) -> list[str]:
+    """Say where intervals over groups are less than they seem."""
+    if groups is None or len(set(groups.values())) >= FEW_GROUPS:
+        return []
+    count = len(set(groups.values()))
+    return [f"intervals over {count} groups, fewer than {FEW_GROUPS}, are too narrow"]
