@@ -158,3 +158,12 @@ def test_the_interval_of_the_area_covers():
     whole = risk_coverage(scores, groups=groups, unit="subject", resamples=200).aurc_interval
     assert (whole.unit, whole.units) == ("subject", 12)
     assert whole.high - whole.low > 1.3 * (alone.high - alone.low)
+
+
+def test_blocks_of_many_clips_give_the_interval_of_each_by_itself(monkeypatch):
+    scores = made_up(np.random.default_rng(5), 1500, 6)
+    whole = risk_coverage(scores, resamples=100).aurc_interval
+    monkeypatch.setattr("poselens.evaluation.unknown.BLOCKS", 300)
+    parts = risk_coverage(scores, resamples=100).aurc_interval
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=2e-3)
+    assert parts != whole

@@ -52,11 +52,14 @@ def test_scores_of_another_data_set_or_split_are_said(drawn, folder, tmp_path):
     run = shutil.copytree(drawn.joint, tmp_path / "joint")
     score_run(run, folder, XSUB, "test", device="cpu", workers=0)
     facts = json.loads((run / "run.json").read_text())
-    facts["data"] |= {"fingerprint": "x", "protocol": "other"}
+    leak = {"kind": "subject", "parts": ["train", "test"], "severe": True, "told": "a and b"}
+    leaks = [leak, {**leak, "severe": False, "told": "c"}, {**leak, "parts": ["val"], "told": "d"}]
+    facts["data"] |= {"fingerprint": "x", "protocol": "other", "leakage": leaks}
     (run / "run.json").write_text(json.dumps(facts))
     notes = compare_two(run, run, folder=folder, protocol=XSUB, device=CPU)["notes"]
     assert f"{run} was trained on another data set, or another version of this one" in notes
     assert f"{run} was trained and scored under the protocol 'other'" in notes
+    assert notes[2:] == ["a and b", "c"]
 
 
 def test_clips_that_could_not_be_read_and_other_views_are_counted(drawn, tmp_path):

@@ -57,7 +57,8 @@ def test_a_report_holds_every_stream_its_curves_and_costs(judged, drawn, asked, 
     assert all(entry.gmacs > 0 for entry in data.costs)
     assert data.costs[0].params == bundle.streams[0].facts["params"]
     assert (data.fingerprint, data.split) == (folder.fingerprint(), "test")
-    assert list(data.notes) == ["mine"]
+    assert list(data.notes) == ["mine", *result.units.told]
+    assert "1 subject is too few to draw" in result.units.told[0]
     assert data.facts == {"seeds": "0, 0"}
     assert data.hardware.endswith("threads")
 
@@ -91,7 +92,11 @@ def test_what_was_left_out_and_what_is_doubtful_is_said(judged, asked, tmp_path)
     bundle, folder, result = judged
     fields = {**vars(result), "skipped": {"synth-1 (rgb)": "VID-002 empty"}, "notes": ["doubt"]}
     make_report(tmp_path / "page", bundle, folder, type(result)(**fields), runs=[], commands=[])
-    assert list(asked[0].notes) == ["doubt", "skipped synth-1 (rgb): VID-002 empty"]
+    assert list(asked[0].notes) == [
+        *result.units.told,
+        "doubt",
+        "skipped synth-1 (rgb): VID-002 empty",
+    ]
 
 
 def test_a_single_stream_has_no_fusion(drawn, asked, tmp_path):

@@ -44,7 +44,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Compare the runs of a sweep, or two runs, bundles or score files clip by clip.
+    """Compare the runs of a sweep, or two models clip by clip.
 
     Of a sweep: mean and standard deviation over seeds, bootstrap intervals over clips, and paired
     differences to a baseline, from the scores that train --score wrote. Of two: the difference of

@@ -22,7 +22,7 @@ def give_figures(result: "Result") -> None:
     for entry in rows:
         facts = entry.as_dict()
         cells = [_stacked(facts[name], facts["intervals"][name], 100, 1) for name in SHARES]
-        cells += [_stacked(facts[name], facts["intervals"][name], 1, 3) for name in NUMBERS]
+        cells += [_stacked(facts[name], facts["intervals"][name], 1, 2) for name in NUMBERS]
         table.append([entry.stream, *cells])
     give_table(
         f"more figures, {100 * interval.level:.0f} % intervals over "
@@ -36,7 +36,8 @@ def give_figures(result: "Result") -> None:
 
 def _stacked(value: float, ends: Sequence[float], factor: float, digits: int) -> str:
     low, high = (f"{factor * end:.{digits}f}" for end in ends)
-    return f"{factor * value:.{digits}f}\n[{low}, {high}]"
+    # one word, so that a narrow terminal does not break it
+    return f"{factor * value:.{digits}f}\n{low}-{high}"
 
 
 def give_hierarchy(tree: "HierarchyEvaluation") -> None:
@@ -145,7 +146,7 @@ def give_pair(facts: Mapping[str, Any], classes: int = 10, clips: int = 10) -> N
         )
     unit = f"{facts['interval_units']} {facts['interval_unit']}s"
     give_table(
-        f"A {facts['first']} - B {facts['second']}: {facts['n']} clips, intervals over {unit}",
+        f"A: {facts['first']}\nB: {facts['second']}\n{facts['n']} clips, intervals over {unit}",
         ["figure", "A", "B", "A - B", "95 %", ""],
         rows,
     )

@@ -1,16 +1,15 @@
 """Judge scores on every level of a hierarchy of classes, and say how far mistakes lie off."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from poselens.errors import UsageError
-from poselens.evaluation.intervals import RESAMPLES, Interval
+from poselens.evaluation.intervals import RESAMPLES, Interval, Metric, accuracy_interval
 from poselens.evaluation.resampling import (
-    Figure,
     Judged,
     figures,
     group_units,
@@ -22,6 +21,7 @@ from poselens.types import Scores
 
 CLASS_LEVEL = "class"
 """Name of the finest level."""
+ACCURACIES: tuple[Metric, ...] = ("top1", "mean_class")
 ROOT = "nothing"
 """Name of what classes have in common that fall under different names on every level."""
 
@@ -141,10 +141,10 @@ def evaluate_hierarchy(
         "resamples": resamples,
         "seed": seed,
     }
-    levels = [
-        _level(name, judged.merged(column), units, about)
-        for name, column in [*numbers.items(), (CLASS_LEVEL, np.arange(len(scores.classes)))]
-    ]
+    levels = [_level(name, judged, column, units, about) for name, column in numbers.items()]
+    values, ends = figures(judged), intervals(judged, units, **about)
+    finest = (values["top1"], values["mean_class"], ends["top1"], ends["mean_class"])
+    levels.append(LevelAccuracy(CLASS_LEVEL, len(scores.classes), *finest))
     wrong = ~judged.right
     height = _heights(judged, list(numbers.values()))
     near = height == 1
@@ -184,12 +184,23 @@ def _numbered(
 
 
 def _level(
-    name: str, judged: Judged, units: Int[np.ndarray, " n"] | None, about: Mapping[str, Any]
+    name: str,
+    judged: Judged,
+    column: Int[np.ndarray, " k"],
+    units: Int[np.ndarray, " n"] | None,
+    about: Mapping[str, Any],
 ) -> LevelAccuracy:
-    values: dict[Figure, float] = figures(judged)
-    ends = intervals(judged, units, **about)
+    labels = column[judged.labels]
+    right = labels == column[judged.predicted]
+    often = {key: about[key] for key in ("resamples", "seed")}
+    ends = [
+        replace(accuracy_interval(labels, right, metric, units, **often), unit=about["unit"])
+        for metric in ACCURACIES
+    ]
+    support = np.bincount(labels)
+    recall = np.bincount(labels, weights=right)[support > 0] / support[support > 0]
     return LevelAccuracy(
-        name, judged.classes, values["top1"], values["mean_class"], ends["top1"], ends["mean_class"]
+        name, int(column.max()) + 1, float(right.mean()), float(recall.mean()), ends[0], ends[1]
     )
 
 

@@ -89,9 +89,36 @@ def bootstrap_interval(
             fit.
     """
     labels, correct, members = _judged(scores, groups)
-    drawn = _resample(
-        labels * 2 + correct, 2 * len(scores.classes), members, resamples=resamples, seed=seed
-    ).reshape(resamples, -1, 2)
+    return accuracy_interval(
+        labels, correct, metric, members, level=level, resamples=resamples, seed=seed
+    )
+
+
+def accuracy_interval(
+    labels: Int[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    metric: Metric,
+    members: Int[np.ndarray, " n"] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval of :func:`bootstrap_interval` for clips of which it is known.
+
+    Args:
+        labels: Class of each clip.
+        correct: Whether it is right.
+        metric: Top-1 or mean-class accuracy.
+        members: Number of the group of each clip, from 0; None draws clips.
+        level: Coverage aimed at.
+        resamples: Number of resamples.
+        seed: Seed of the draw.
+    """
+    cells = 2 * (int(labels.max()) + 1)
+    drawn = _resample(labels * 2 + correct, cells, members, resamples=resamples, seed=seed).reshape(
+        resamples, -1, 2
+    )
     unit = "clip" if members is None else "group"
     units = len(labels) if members is None else int(members.max()) + 1
     if correct.all() or not correct.any():

@@ -13,7 +13,9 @@ from poselens.evaluation.intervals import RESAMPLES, Interval, certain, percenti
 from poselens.evaluation.resampling import (
     FIGURES,
     SHARES,
+    Drawn,
     Figure,
+    Judged,
     figures,
     group_units,
     hull,
@@ -179,20 +181,10 @@ def compare_pair(
     units = None if members is None else group_units(judged[0], members, ours)
     # the same units and seed give both the same resamples
     drawn = [resampled(each, units, resamples=resamples, seed=seed) for each in judged]
-    values = [figures(each) for each in judged]
     count = len(ours.ids) if units is None else int(units.max()) + 1
     right = judged[0].right, judged[1].right
-    alike = bool((right[0] == right[1]).all())
-    differences = {}
-    for name in FIGURES:
-        low, high = percentiles(drawn[0][name] - drawn[1][name], level, count)
-        if name == "ece":
-            low, high = hull(values[0][name] - values[1][name], low, high)
-        if low == high == 0 and alike and name in SHARES:
-            high = certain(False, count, level)[1]
-            low = -high
-        interval = Interval(low, high, level, "clip" if units is None else unit, count)
-        differences[name] = FigureDifference(values[0][name], values[1][name], interval)
+    name = "clip" if units is None else unit
+    differences = _differences(judged, drawn, Interval(0.0, 0.0, level, name, count))
     alone = right[0] & ~right[1], right[1] & ~right[0]
     return PairedComparison(
         len(ours.ids),
@@ -205,6 +197,26 @@ def compare_pair(
         mcnemar(int(alone[0].sum()), int(alone[1].sum())),
         _moves(ours, right, alone),
     )
+
+
+def _differences(
+    judged: tuple[Judged, Judged], drawn: Sequence[Drawn], blank: Interval
+) -> dict[Figure, FigureDifference]:
+    """Return the difference of every figure, with an interval like ``blank``."""
+    values = [figures(each) for each in judged]
+    units = blank.units or 1
+    alike = bool((judged[0].right == judged[1].right).all())
+    differences = {}
+    for name in FIGURES:
+        low, high = percentiles(drawn[0][name] - drawn[1][name], blank.level, units)
+        if name == "ece":
+            low, high = hull(values[0][name] - values[1][name], low, high)
+        if low == high == 0 and alike and name in SHARES:
+            high = certain(False, units, blank.level)[1]
+            low = -high
+        interval = replace(blank, low=low, high=high)
+        differences[name] = FigureDifference(values[0][name], values[1][name], interval)
+    return differences
 
 
 def _common(first: Scores, second: Scores) -> tuple[Scores, Scores, int]:

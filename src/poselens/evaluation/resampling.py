@@ -6,7 +6,7 @@ a resample is a row of counts times that table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -67,14 +67,6 @@ class Judged:
     def right(self) -> Bool[np.ndarray, " n"]:
         """Which clips have the right class."""
         return np.asarray(self.predicted == self.labels)
-
-    def merged(self, names: Int[np.ndarray, " k"]) -> "Judged":
-        """Return the same clips on a coarser level, where class ``k`` is called ``names[k]``.
-
-        Only the accuracies by class keep their meaning.
-        """
-        coarse = {"labels": names[self.labels], "predicted": names[self.predicted]}
-        return replace(self, **coarse, classes=int(names.max()) + 1)
 
 
 def judge(scores: Scores) -> Judged:
@@ -321,9 +313,12 @@ def ratio_interval(
     if bottom == 0:
         return None
     count = int((sums[1] > 0).sum())
+    # units with the same sums are one kind: how many of each are drawn says it all
+    kinds, often = np.unique(sums, axis=1, return_counts=True)
     if share and top in (0, bottom):
         return Interval(*certain(top > 0, count, level), level, unit, count)
-    drawn = np.concatenate([sums @ counts for counts in draws(sums.shape[1], resamples, seed)], 1)
+    generator = np.random.default_rng(seed)
+    drawn = kinds @ generator.multinomial(sums.shape[1], often / often.sum(), size=resamples).T
     some = drawn[1] > 0
     ratios = drawn[0][some] / drawn[1][some]
     if share:

@@ -1,12 +1,13 @@
 """Set two runs, bundles or score files side by side, clip by clip."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from poselens.checkpoint import read_json
+from poselens.data.audit import kept_leaks
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.errors import UsageError
@@ -90,7 +91,7 @@ def compare_two(
         "data_fingerprint": None if folder is None else folder.fingerprint(),
         **found.as_dict(),
         "interval_notes": list(units.told),
-        "notes": told,
+        "notes": list(dict.fromkeys(told)),
     }
 
 
@@ -119,6 +120,7 @@ def _scores(
     stored = scores_file(path, part)
     if (path / RUN_FILE).is_file() and stored.is_file():
         told.extend(_doubts(path, folder, protocol))
+        told.extend(_leaks(read_json(path / RUN_FILE), part))
         return read_scores(stored)
     if folder is None or protocol is None:
         raise UsageError(
@@ -130,10 +132,18 @@ def _scores(
     bundle = load_bundle(path, device=device)
     clips = folder.indices(protocol, cast(Part, part))
     scored = [score_folder(trained, folder, clips) for trained in bundle.streams]
+    for trained in bundle.streams:
+        told.extend(_leaks(trained.facts, part))
     skipped = {clip for each in scored for clip in each.skipped}
     if skipped:
         told.append(f"{path}: {len(skipped)} clips could not be read by every stream")
     return answers([each.scores for each in scored], bundle.fusion)
+
+
+def _leaks(facts: Mapping[str, Any], part: str) -> list[str]:
+    """Say what the part shared with what a stream was trained and chosen on."""
+    leaks = kept_leaks(facts.get("data", {}))
+    return [str(leak["told"]) for leak in leaks if leak["parts"][-1:] == [part]]
 
 
 def _doubts(run: Path, folder: ClipFolder | None, protocol: str | None) -> list[str]:
