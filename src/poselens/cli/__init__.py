@@ -24,6 +24,7 @@ from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
 from poselens.cli.pose import pose
 from poselens.cli.predict import predict
+from poselens.cli.protocols import protocols
 from poselens.cli.report import report
 from poselens.cli.run import run
 from poselens.cli.train import app as train
@@ -43,6 +44,7 @@ app.command("pose")(pose)
 app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
+app.command("protocols")(protocols)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("contrast")(contrast)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from poselens.checkpoint import make_folder
 from poselens.clips.stream import RgbStream
 from poselens.clips.views import choose_views, count_views
@@ -79,6 +82,7 @@ def evaluate_bundle(
     part: str,
     *,
     views: str = ONE_VIEW,
+    clips: NDArray[np.int64] | None = None,
     told: Callable[[int], None] | None = None,
     scores_out: Path | None = None,
 ) -> Result:
@@ -90,6 +94,7 @@ def evaluate_bundle(
         protocol: Name of the split.
         part: ``train``, ``val`` or ``test``.
         views: Views of each clip for the RGB stream (``poselens.clips.views``).
+        clips: The clips of the part to judge; None for all of them.
         told: Called with the number of clips after each batch.
         scores_out: File for the fused scores, or None.
 
@@ -101,7 +106,7 @@ def evaluate_bundle(
     """
     if part not in PARTS:
         raise UsageError("CFG-009", f"found part {part!r}, expected {', '.join(PARTS)}")
-    clips = folder.indices(protocol, cast(Part, part))
+    clips = folder.indices(protocol, cast(Part, part)) if clips is None else clips
     _require_views(bundle, views)
     if scores_out is not None:
         make_folder(scores_out.parent)
