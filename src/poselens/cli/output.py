@@ -103,8 +103,9 @@ def _cost_cells(stream: str, fused: str, costs: Sequence["MeasuredCost"]) -> lis
     if not costs:
         return []
     counted = [cost for cost in costs if cost.stream == stream or stream == fused]
+    gmacs = sum(cost.gmacs for cost in counted)
     return [
-        f"{sum(cost.gmacs for cost in counted):.2f}",
+        f"{gmacs:.2f}" if gmacs >= 0.1 else f"{gmacs:.2g}",
         f"{sum(cost.milliseconds for cost in counted):.1f}",
     ]
 

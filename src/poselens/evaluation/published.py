@@ -72,6 +72,7 @@ class Published(_Strict):
 
     Attributes:
         title: What it shows.
+        printed_on: Data set of the figures, in short.
         columns: Names of the columns of figures.
         protocols: The protocol of each column, where there is one.
         unit: ``percent``, or ``giga`` operations.
@@ -81,6 +82,7 @@ class Published(_Strict):
     """
 
     title: str
+    printed_on: str = ""
     columns: tuple[str, ...]
     protocols: tuple[str, ...]
     unit: Literal["percent", "giga"]

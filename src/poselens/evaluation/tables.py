@@ -185,16 +185,10 @@ def _about(number: int, table: Published) -> dict[str, Any]:
         "paper": figures().paper,
         "columns": list(table.columns),
         "protocols": list(table.protocols),
-        "printed_on": _printed_on(table),
+        "printed_on": table.printed_on,
         "unit": table.unit,
         "beyond": [entry.model_dump() for entry in table.beyond],
     }
-
-
-def _printed_on(table: Published) -> str:
-    """Return the data set that the printed figures are of."""
-    found = [known(name) for name in table.protocols]
-    return next((protocol.data for protocol in found if protocol is not None), "")
 
 
 def _printed(row: Row) -> dict[str, Any]:

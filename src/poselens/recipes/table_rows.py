@@ -1,6 +1,6 @@
 """Which row of a table a run belongs to, by its settings and not by its name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from poselens.clips.stream import RgbStream, SkeletonStream
@@ -79,6 +79,7 @@ def negatives_row(item: Item) -> tuple[str | None, str]:
 
 
 def samplers_of(item: Item) -> str:
+    """Return where the negatives of a run come from, as the rows of table 5 are called."""
     contrast = item.config.get("contrast")
     if not isinstance(contrast, Mapping):
         return "none"
@@ -134,30 +135,37 @@ def without_twins(
 
 
 def labels_of(placed: Sequence[tuple[str, Item]]) -> dict[int, str]:
-    """Name the setting of every item: in short, and by what differs where that is not enough."""
+    """Name the setting of every item, different settings of a row differently.
+
+    A short name comes first; where settings of a row share it, the keys that differ follow.
+    """
     labels: dict[int, str] = {}
     groups: dict[tuple[str, str], list[Item]] = {}
     for row, item in placed:
         groups.setdefault((row, _short(item)), []).append(item)
     for (_, short), items in groups.items():
-        values: dict[str, set[str]] = {}
+        told = _differences([dict(item.setting) for item in items if item.streams])
+        names: dict[str, list[Any]] = {}
         for item in items:
-            for key, value in item.setting:
-                values.setdefault(key, set()).add(value)
-        some = [dict(item.setting) for item in items]
-        differing = [
-            key
-            for key in sorted(values)
-            if len(values[key]) > 1 or any(key not in each for each in some)
-        ]
-        # a sub-key says it in full
-        differing = [
-            key for key in differing if not any(o.startswith(f"{key}.") for o in differing)
-        ]
-        for item, each in zip(items, some, strict=True):
-            told = ", ".join(f"{key}={each.get(key, 'none')}" for key in differing[:SHOWN_KEYS])
-            labels[id(item)] = f"{short}; {told}" if told and item.streams else short
+            text = f"{short}; {told(dict(item.setting))}".removesuffix("; ")
+            known = names.setdefault(text, [])
+            if item.setting not in known and item.streams:
+                known.append(item.setting)
+            place = known.index(item.setting) if item.streams else 0
+            # settings that differ only in keys that are not shown
+            labels[id(item)] = text if place == 0 else f"{text} (setting {place + 1})"
     return labels
+
+
+def _differences(settings: Sequence[Mapping[str, str]]) -> Callable[[Mapping[str, str]], str]:
+    """Return what tells settings apart, as a function of one of them."""
+    keys = sorted({key for each in settings for key in each})
+    # a whole section is said by its keys, and keys that a section lacks by the section's own name
+    keys = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
+    lacking = {key for key in keys if any(key not in each for each in settings)}
+    differing = [key for key in keys if len({each.get(key) for each in settings}) > 1]
+    shown = [key for key in differing if key not in lacking] or differing
+    return lambda each: ", ".join(f"{key}={each[key]}" for key in shown[:SHOWN_KEYS] if key in each)
 
 
 def _short(item: Item) -> str:
@@ -173,4 +181,6 @@ def _short(item: Item) -> str:
             f"{stream.network.backbone}{width}, {stream.input.segments} frames of "
             f"{stream.input.size}"
         )
-    return f"{stream.name}, {stream.layout}, width {stream.network.width}"
+    contrast = samplers_of(item)
+    said = "no contrast" if contrast == "none" else f"contrast {contrast}"
+    return f"{stream.name}, {stream.layout}, width {stream.network.width}, {said}"

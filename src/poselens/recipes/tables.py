@@ -74,7 +74,7 @@ def _entries(
                 item.on,
                 item.selection,
                 (item.source,),
-            )  # fmt: skip
+            )
         )
     fused, notes = _fusions(number, placed, labels, given.weights)
     return [*entries, *fused], [*strangers, *notes]
