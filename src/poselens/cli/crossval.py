@@ -53,9 +53,9 @@ def crossval(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Train every fold, fuse within each, and judge all clips by networks that never saw them.
+    """Train folds, and judge each clip by one it was not in.
 
-    Pooled accuracies come with intervals over the groups left out. The test part of the data
+    Streams are fused within each fold. Pooled accuracies come with intervals over the groups left out. The test part of the data
     set's protocol stays untouched unless --with-test is given. Stopped, it goes on where it was.
     """
     from poselens.data.folder import open_folder
@@ -87,9 +87,9 @@ def pool(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Pool the scores of folds that are there, and judge them together.
+    """Pool the scores of folds, and judge them together.
 
-    Scores of one stream, clips in one fold each.
+    Scores of one stream, each clip in one fold.
     """
     from poselens.recipes.pooled import pool_files
 

@@ -14,9 +14,9 @@ def protocols(
     name: Annotated[str | None, typer.Argument(help="Protocol to tell about.")] = None,
     as_json: Json = False,
 ) -> int:
-    """List the published protocols, or tell one: data, split, metric, selection, counts.
+    """List the published protocols, or tell one.
 
-    Every name can be given to --protocol of evaluate and table, whatever the data set calls it.
+    Data, split, metric, selection and counts. Every name can be given to --protocol of evaluate and table, whatever the data set calls it.
     """
     from poselens.evaluation.protocols import PROTOCOLS, named
 

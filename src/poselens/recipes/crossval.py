@@ -77,9 +77,10 @@ def cross_validate(
     """
     if not plan.streams:
         raise UsageError("RUN-009", "there is no stream to train", mend="give --streams")
-    sections = {name: _section(folder, plan, name) for name in plan.streams}
-    _require_weights(sections, plan.weights)
     folded = fold_data(folder, wanted)
+    held_out = all("val" in fold.folder.parts(fold.protocol) for fold in folded.folds)
+    sections = {name: _section(folder, plan, name, held_out) for name in plan.streams}
+    _require_weights(sections, plan.weights)
     make_folder(plan.out)
     _write_folds(plan.out / FOLDS_FILE, folded)
     found: dict[str, dict[str, Scores]] = {}
@@ -106,8 +107,12 @@ def cross_validate(
     return Crossed(0, facts)
 
 
-def _section(folder: ClipFolder, plan: Validation, stream: str) -> RgbSection | SkeletonSection:
+def _section(
+    folder: ClipFolder, plan: Validation, stream: str, held_out: bool
+) -> RgbSection | SkeletonSection:
+    """Return the settings of a stream; without a validation slice nothing is kept apart."""
     chosen = [*settings_for(folder, plan.recipe, stream), *plan.settings]
+    chosen += [] if held_out else ["training.validation=none"]
     if stream == "rgb":
         return override(plan.recipe.rgb, chosen)
     return override(plan.recipe.skeleton, chosen)

@@ -212,6 +212,14 @@ def _parts(
     parts: list[Part] = ["test" if test else "train" for test in tests.tolist()]
     if not wanted.val:
         return parts
+    left = {name for name, part in zip(names, parts, strict=True) if part == "train"}
+    if len(left) < 2:
+        raise UsageError(
+            "DATA-014",
+            f"{len(left)} {wanted.leave_out}(s) of {len(set(names))} are left to train and "
+            "validate on",
+            mend="use more --folds, or --val 0 to train on all of them",
+        )
     # seed + 1: another queue than that of the folds
     return carve(names, labels, parts, into="val", share=wanted.val, seed=wanted.seed + 1)
 

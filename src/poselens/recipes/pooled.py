@@ -43,6 +43,8 @@ def pool_files(
         groups = dict(zip(folder.ids.tolist(), column, strict=True))
         named = {"name": folder.info.name, "fingerprint": folder.fingerprint()}
     folds = {str(path): read_scores(path) for path in paths}
+    if len(folds) < len(paths):
+        raise UsageError("EVAL-045", "a file of scores is given twice", mend="give each fold once")
     judged = judge_pooled(folds, groups=groups, data_fingerprint=named["fingerprint"])
     stream = judged.evaluation.stream
     files = {}
