@@ -87,6 +87,9 @@ def test_whole_groups_are_drawn_where_there_are_groups():
     assert (facts["interval_unit"], alone["interval_unit"]) == ("subject", "clip")
     ends = [lines(f)["pose"]["measured"][0]["cells"][0]["top1"]["interval"] for f in (facts, alone)]
     assert ends[0] != ends[1]
+    narrow = "intervals of tiny over 3 subjects, fewer than 10, are too narrow"
+    assert narrow in facts["remarks"]
+    assert narrow not in alone["remarks"]
 
 
 def test_a_row_that_is_not_of_the_table_is_refused():

@@ -183,6 +183,24 @@ def test_runs_of_one_seed_are_fused_for_the_whole_method(tmp_path):
         make_table(4, Given([*runs, joint, bone], weights="fitted"))
 
 
+def test_one_setting_on_two_data_sets_is_one_line(tmp_path):
+    runs = [
+        make_run(tmp_path / name, "skeleton", f"training.lr={lr}", name=name, fingerprint=name)
+        for name, lr in (("a", 0.1), ("b", 0.2))
+    ]
+    (line,) = measured(make_table(4, Given(runs)))["pose"]
+    assert [cell["sources"] for cell in line["cells"]] == [[str(run)] for run in runs]
+
+
+def test_what_test_shares_with_training_is_told(tmp_path):
+    leak = {"kind": "clip", "parts": ["train", "test"], "told": "train and test share 79 pairs"}
+    other = {"kind": "clip", "parts": ["train", "val"], "told": "train and val share 2 pairs"}
+    run = make_run(tmp_path / "run", "skeleton", leakage=[leak, other])
+    remarks = make_table(4, Given([run]))["remarks"]
+    assert leak["told"] in remarks
+    assert other["told"] not in remarks
+
+
 def test_among_several_contrasts_the_papers_is_fused(tmp_path):
     rgb = make_run(tmp_path / "rgb", "rgb")
     runs = [

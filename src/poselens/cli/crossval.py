@@ -55,8 +55,9 @@ def crossval(
 ) -> int:
     """Train folds, and judge each clip by one it was not in.
 
-    Streams are fused within each fold. Pooled accuracies come with intervals over the groups left out. The test part of the data
-    set's protocol stays untouched unless --with-test is given. Stopped, it goes on where it was.
+    Streams are fused within each fold. Pooled accuracies come with intervals over the groups left
+    out. The test part of the data set's protocol stays untouched unless --with-test is given.
+    Stopped, it goes on where it was.
     """
     from poselens.data.folder import open_folder
     from poselens.recipes import load

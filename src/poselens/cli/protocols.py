@@ -16,7 +16,8 @@ def protocols(
 ) -> int:
     """List the published protocols, or tell one.
 
-    Data, split, metric, selection and counts. Every name can be given to --protocol of evaluate and table, whatever the data set calls it.
+    Data, split, metric, selection and counts. Every name can be given to --protocol of evaluate
+    and table, whatever the data set calls it.
     """
     from poselens.evaluation.protocols import PROTOCOLS, named
 

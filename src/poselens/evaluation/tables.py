@@ -7,6 +7,7 @@ from typing import Any
 from poselens.errors import UsageError
 from poselens.evaluation.compare import METRICS, summarise
 from poselens.evaluation.intervals import RESAMPLES
+from poselens.evaluation.pooling import FEW_GROUPS
 from poselens.evaluation.protocols import known
 from poselens.evaluation.published import Published, Row, figures
 from poselens.types import Scores
@@ -131,7 +132,11 @@ def accuracy_table(
         "resamples": RESAMPLES,
         "rows": lines,
         "unmatched": [{"source": each.source, "reason": each.reason} for each in unmatched],
-        "remarks": [*_remarks(table), *_measured_remarks(places, lines)],
+        "remarks": [
+            *_remarks(table),
+            *_measured_remarks(places, lines),
+            *_group_remarks(entries, groups, unit),
+        ],
     }
 
 
@@ -242,6 +247,23 @@ def _remarks(table: Published) -> list[str]:
     return [*table.notes, *told]
 
 
+def _group_remarks(
+    entries: Sequence[Entry], groups: Mapping[str, str] | None, unit: str
+) -> list[str]:
+    """Say where there are too few groups for an interval over them."""
+    if groups is None:
+        return []
+    counts = {
+        on: len({groups.get(clip) for e in entries if e.on == on for clip in e.scores.ids})
+        for on in dict.fromkeys(entry.on for entry in entries)
+    }
+    return [
+        f"intervals of {on.data} over {count} {unit}s, fewer than {FEW_GROUPS}, are too narrow"
+        for on, count in counts.items()
+        if count < FEW_GROUPS
+    ]
+
+
 def _measured_remarks(places: Sequence[On], lines: Sequence[Mapping[str, Any]]) -> list[str]:
     cells = [
         (line["method"], cell)
@@ -269,7 +291,9 @@ def _measured_remarks(places: Sequence[On], lines: Sequence[Mapping[str, Any]]) 
     seeds = {tuple(cell["seeds"]) for _, cell in cells}
     if len(seeds) > 1:
         remarks.append("rows differ in their seeds")
-    rules = sorted({rule for _, cell in cells for rule in cell["selection"]})
+    rules = dict.fromkeys(
+        part for _, cell in cells for rule in cell["selection"] for part in rule.split("; ")
+    )
     remarks.append(f"how ours were chosen: {'; '.join(rules)}")
     views = sorted({view for _, cell in cells for view in cell["views"]} - {"centre"})
     remarks += [f"some scores are means over views: {', '.join(views)}"] if views else []

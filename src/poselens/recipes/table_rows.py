@@ -6,7 +6,7 @@ from typing import Any
 from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.errors import UsageError
 from poselens.evaluation.published import Published, published
-from poselens.evaluation.tables import Unmatched, own_rows
+from poselens.evaluation.tables import On, Unmatched, own_rows
 from poselens.recipes.table_runs import Item
 
 SAMPLERS = ("hard", "random", "class-aware")
@@ -135,15 +135,15 @@ def without_twins(
 
 
 def labels_of(placed: Sequence[tuple[str, Item]]) -> dict[int, str]:
-    """Name the setting of every item, different settings of a row differently.
+    """Name the setting of every item, different settings of a row and data set differently.
 
     A short name comes first; where settings of a row share it, the keys that differ follow.
     """
     labels: dict[int, str] = {}
-    groups: dict[tuple[str, str], list[Item]] = {}
+    groups: dict[tuple[str, str, On], list[Item]] = {}
     for row, item in placed:
-        groups.setdefault((row, _short(item)), []).append(item)
-    for (_, short), items in groups.items():
+        groups.setdefault((row, _short(item), item.on), []).append(item)
+    for (_, short, _), items in groups.items():
         told = _differences([dict(item.setting) for item in items if item.streams])
         names: dict[str, list[Any]] = {}
         for item in items:
@@ -183,4 +183,4 @@ def _short(item: Item) -> str:
         )
     contrast = samplers_of(item)
     said = "no contrast" if contrast == "none" else f"contrast {contrast}"
-    return f"{stream.name}, {stream.layout}, width {stream.network.width}, {said}"
+    return f"{stream.name}, width {stream.network.width}, {said}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from poselens.clips.device import choose_device
 from poselens.clips.stream import RgbStream, SkeletonStream, read_stream
+from poselens.data.audit import kept_leaks
 from poselens.data.folder import ClipFolder, open_folder
 from poselens.data.info import Column
 from poselens.errors import UsageError
@@ -70,6 +71,7 @@ class Item:
         selection: How the weights were chosen.
         row: Row that the user named, or None.
         weights: How a bundle fuses.
+        leaks: What the part shares with training, a sentence each.
     """
 
     source: str
@@ -81,6 +83,7 @@ class Item:
     selection: str
     row: str | None = None
     weights: str = ""
+    leaks: tuple[str, ...] = ()
 
     @property
     def setting(self) -> tuple[tuple[str, str], ...]:
@@ -122,11 +125,13 @@ def read_given(given: Given) -> Read:
         everything.append(found)
     everything += [_bundle(path, given, folder, asked) for path in given.bundles]
     everything += [_file(text, given) for text in given.scores]
+    items = [found for found in everything if isinstance(found, Item)]
+    leaks = dict.fromkeys(leak for item in items for leak in item.leaks)
     return Read(
-        [found for found in everything if isinstance(found, Item)],
+        items,
         [found for found in everything if isinstance(found, Unmatched)],
         _groups(given, folder),
-        asked.notes if asked else [],
+        [*leaks, *(asked.notes if asked else [])],
     )
 
 
@@ -172,6 +177,7 @@ def _run(
         scores=scores,
         on=_on(data, name, given, scores, asked),
         selection=str(facts.get("selection")),
+        leaks=_leaks([data], given.part),
     )
 
 
@@ -203,6 +209,7 @@ def _bundle(
         on=_on(data, name, given, scores, asked),
         selection=bundle.selection,
         weights=bundle.fusion.method if len(bundle.streams) > 1 else "",
+        leaks=_leaks([trained.facts.get("data") for trained in bundle.streams], given.part),
     )
 
 
@@ -222,6 +229,14 @@ def _file(text: str, given: Given) -> Item:
         selection="unknown: scores from a file",
         row=row or None,
     )
+
+
+def _leaks(data: Sequence[object], part: str) -> tuple[str, ...]:
+    """Return what the part shared with training when the streams were trained."""
+    told = [
+        leak["told"] for each in data for leak in kept_leaks(each) if leak["parts"][-1:] == [part]
+    ]
+    return tuple(dict.fromkeys(told))
 
 
 def _restricted(scores: Scores, folder: ClipFolder | None, asked: Resolved | None) -> Scores:

@@ -8,7 +8,12 @@ from poselens.evaluation.metrics import evaluate
 from poselens.evaluation.published import Published, published
 from poselens.evaluation.tables import Entry, On, Unmatched, accuracy_table, cost_table
 from poselens.fusion.scores import fuse
-from poselens.fusion.weights import FusionWeights, fit_weights, fixed_weights
+from poselens.fusion.weights import (
+    SKELETON_SHARES,
+    FusionWeights,
+    fit_weights,
+    fixed_weights,
+)
 from poselens.recipes.table_costs import given_costs, preset_costs
 from poselens.recipes.table_rows import labels_of, row_of, samplers_of, without_twins
 from poselens.recipes.table_runs import Given, Item, Read, read_given, val_scores
@@ -101,7 +106,8 @@ def _fusions(
         grouped.setdefault(key, {}).setdefault(item.streams[0].name, []).append(item)
     for (row, on, seed, _), streams in grouped.items():
         if len(streams) > 1 and all(len(items) == 1 for items in streams.values()):
-            entries.append(_fused(row, on, seed, [each[0] for each in streams.values()], weights))
+            chosen = _ordered([each[0] for each in streams.values()])
+            entries.append(_fused(row, on, seed, chosen, weights))
     if number == 5:
         return entries, notes
     for row, item in runs:
@@ -129,7 +135,18 @@ def _partners(rgb: Item, skeletons: Iterable[tuple[str, Item]], row: str) -> tup
     names = [item.streams[0].name for item in own]
     if len(set(names)) < len(names):
         return [], "there are several skeleton settings of one stream and seed: give a bundle"
-    return own, ""
+    return _ordered(own), ""
+
+
+def _ordered(items: Sequence[Item]) -> list[Item]:
+    """Return runs in the order in which their streams are usually named."""
+    usual = list(SKELETON_SHARES)
+
+    def place(item: Item) -> tuple[int, str]:
+        name = item.streams[0].name
+        return (usual.index(name) if name in usual else len(usual), name)
+
+    return sorted(items, key=place)
 
 
 def _fused(row: str, on: On, seed: str, items: Sequence[Item], weights: str) -> Entry:
