@@ -338,8 +338,8 @@ def test_costs_of_recipes_are_those_of_the_counter_and_streams_are_measured(draw
     paper = lines["recipe paper, NTU60: 25 joints, 2 people"]
     assert paper["gmacs"] == pytest.approx(34.79, abs=0.01)
     assert paper["gmacs"] <= 35.1
-    both = lines["bundle: rgb + joint"]
+    both = lines["drawn/bundle: rgb + joint"]
     assert both["milliseconds"] > 0
     assert both["gmacs"] == pytest.approx(both["rgb_gmacs"] + both["skeleton_gmacs"])
-    assert lines["joint: joint"]["rgb_gmacs"] is None
+    assert lines["drawn/joint: joint"]["rgb_gmacs"] is None
     assert len(lines) == 4

@@ -41,14 +41,16 @@ def _accuracies(facts: Mapping[str, Any]) -> Grid:
     # the columns are there, and empty, before anything is run
     on = facts["on"] or [{"data": "poselens", "protocol": ""}]
     paper = [f"paper, {facts['printed_on']} {column}".strip() for column in facts["columns"]]
-    columns = ["row", "input", *paper, "counts", "measured: setting"]
+    inputs = any(line["modality"] for line in facts["rows"])
+    columns = ["row", *(["input"] if inputs else []), *paper, "counts", "measured: setting"]
     for place in on:
         where = f"{place['data'] or 'unnamed data'} {place['protocol']}".strip()
         columns += [f"{where}: Top-1 % [95 %]", "mean-class %", "n", "seeds"]
     rows, ours, new = [], [], []
     empty = [""] * (4 * len(on))
     for line in facts["rows"]:
-        head = [line["method"], line["modality"], *(_figure(value) for value in line["printed"])]
+        head = [line["method"], *([line["modality"]] if inputs else [])]
+        head += [_figure(value) for value in line["printed"]]
         printed = any(value is not None for value in line["printed"])
         head.append(COUNTS[line["counts"]] if printed else "")
         measured = line["measured"] or [{"setting": "", "cells": []}]
@@ -58,7 +60,9 @@ def _accuracies(facts: Mapping[str, Any]) -> Grid:
             rows.append([*before, each["setting"], *cells])
             ours.append(bool(line["ours"]))
             new.append(place == 0)
-    return Grid(columns, rows, len(paper) + 2, ours, new, [*_row_notes(facts), *_notes(facts)])
+    return Grid(
+        columns, rows, len(paper) + 1 + inputs, ours, new, [*_row_notes(facts), *_notes(facts)]
+    )
 
 
 def _cell(cell: Mapping[str, Any] | None) -> list[str]:

@@ -50,7 +50,7 @@ def given_costs(given: Given) -> list[dict[str, Any]]:
         rgb = [cost for cost in costs if cost.stream == "rgb"]
         lines.append(
             {
-                "setting": f"{path.name}: {' + '.join(cost.stream for cost in costs)}",
+                "setting": f"{'/'.join(path.parts[-2:])}: {' + '.join(cost.stream for cost in costs)}",
                 "rgb_gmacs": rgb[0].gmacs if rgb else None,
                 "skeleton_gmacs": sum(c.gmacs for c in costs if c.stream != "rgb") or None,
                 "gmacs": sum(cost.gmacs for cost in costs),
