@@ -9,6 +9,7 @@ from poselens.cli.output import Device, Json, give_json, give_results, tell
 
 if TYPE_CHECKING:
     from poselens.recipes.costing import MeasuredCost
+    from poselens.recipes.evaluating import Result
 
 
 def evaluate(
@@ -59,26 +60,25 @@ def evaluate(
         )
     result = replace(result, notes=[*asked.notes, *result.notes])
     costs = [measured_cost(trained) for trained in bundle.streams] if cost else []
-    exit_code = 1 if result.skipped else 0
     if as_json:
-        give_json(
-            {
-                **result.as_dict(),
-                "published": None if asked.published is None else asked.published.as_dict(),
-                "cost": [entry.as_dict() for entry in costs],
-            }
-        )
-        return exit_code
-    give_results(f"{data.info.name}, {asked.title}", result, costs)
-    tell(f"selection: {bundle.selection}")
-    tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
+        published = None if asked.published is None else asked.published.as_dict()
+        measured = [entry.as_dict() for entry in costs]
+        give_json({**result.as_dict(), "published": published, "cost": measured})
+    else:
+        give_results(f"{data.info.name}, {asked.title}", result, costs)
+        tell(f"selection: {bundle.selection}")
+        tell(f"data: {data.fingerprint()[:16]}; {len(result.skipped)} clips skipped")
+        _tell_rest(result, costs)
+    return 1 if result.skipped else 0
+
+
+def _tell_rest(result: "Result", costs: "list[MeasuredCost]") -> None:
     if costs:
         tell(_told(costs))
     for clip, reason in list(result.skipped.items())[:10]:
         tell(f"  {clip}: {reason}")
     for note in result.notes:
         tell(f"note: {note}")
-    return exit_code
 
 
 def _told(costs: "list[MeasuredCost]") -> str:
@@ -89,6 +89,6 @@ def _told(costs: "list[MeasuredCost]") -> str:
     first = costs[0]
     return (
         f"cost: one view of one clip, the network alone, {first.hardware}, median of "
-        f"{min(cost.calls for cost in costs)} calls or more; MB of weights + activations "
+        f"{min(cost.calls for cost in costs)} calls; MB of weights + activations "
         f"({first.memory_by}): {memory}"
     )

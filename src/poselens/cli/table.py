@@ -1,7 +1,8 @@
 """``poselens table``: the paper's tables, with measured results beside the printed ones."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,38 +51,43 @@ def table(
     Runs are matched to rows by their settings. Cells are empty where nothing was run; other data
     sets than the paper's fill tables 4 and 5 likewise.
     """
-    from poselens.checkpoint import make_folder, write_bytes
-    from poselens.errors import UsageError
-    from poselens.evaluation.table_page import as_html, as_latex, as_markdown
     from poselens.recipes.table_runs import Given
     from poselens.recipes.tables import PRESETS, make_table
 
-    writers = {".md": as_markdown, ".html": as_html, ".tex": as_latex}
-    if out is not None and out.suffix not in writers:
-        raise UsageError(
-            "CFG-112", f"found --out {out.name!r}", mend=f"end it in {', '.join(writers)}"
-        )
+    write = _writer(out)
     paths = [*(given or ()), *(runs or ())]
     files = [str(path) for path in paths if path.suffix == ".npz"]
     folders = [path for path in paths if path.suffix != ".npz"]
-    asked = Given(
-        folders,
-        bundles or (),
-        [*files, *(scores or ())],
-        data,
-        protocol,
-        part,
-        weights,
-        cluster,
-        device,
-    )
+    read = (folders, bundles or (), [*files, *(scores or ())])
+    asked = Given(*read, data, protocol, part, weights, cluster, device)
     facts = make_table(number, asked, presets=recipe or PRESETS)
     if out is not None:
-        make_folder(out.parent)
-        write_bytes(out, writers[out.suffix](facts).encode())
-        tell(f"{out}: {len(facts['rows'])} rows")
+        _keep(out, write(facts), len(facts["rows"]))
     if as_json:
         give_json(facts)
     elif out is None:
-        typer.echo(as_markdown(facts), nl=False)
+        typer.echo(write(facts), nl=False)
     return 0
+
+
+def _writer(out: Path | None) -> Callable[[Mapping[str, Any]], str]:
+    """Return what writes a table as this kind of file, before anything is read."""
+    from poselens.errors import UsageError
+    from poselens.evaluation.table_page import as_html, as_latex, as_markdown
+
+    writers = {".md": as_markdown, ".html": as_html, ".tex": as_latex}
+    if out is None:
+        return as_markdown
+    if out.suffix not in writers:
+        raise UsageError(
+            "CFG-112", f"found --out {out.name!r}", mend=f"end it in {', '.join(writers)}"
+        )
+    return writers[out.suffix]
+
+
+def _keep(out: Path, text: str, rows: int) -> None:
+    from poselens.checkpoint import make_folder, write_bytes
+
+    make_folder(out.parent)
+    write_bytes(out, text.encode())
+    tell(f"{out}: {rows} rows")

@@ -104,26 +104,11 @@ def accuracy_table(
                 mend=f"use one of {', '.join(row.key for row in rows.values() if row.key)}",
             )
     places = list(dict.fromkeys(entry.on for entry in entries))
-    lines = []
-    for key, row in rows.items():
-        own = [entry for entry in entries if entry.row == key]
-        if row.beyond and not own:
-            continue
-        settings = list(dict.fromkeys(entry.setting for entry in own))
-        lines.append({
-            **_printed(row),
-            "key": key,
-            "measured": [
-                {
-                    "setting": setting,
-                    "cells": [
-                        _cell([e for e in own if e.setting == setting and e.on == on], groups)
-                        for on in places
-                    ],
-                }
-                for setting in settings
-            ],
-        })  # fmt: skip
+    lines = [
+        _line(key, row, [entry for entry in entries if entry.row == key], places, groups)
+        for key, row in rows.items()
+        if not row.beyond or any(entry.row == key for entry in entries)
+    ]
     return {
         **_about(number, table),
         "on": [_place(on, entries) for on in places],
@@ -208,6 +193,22 @@ def _printed(row: Row) -> dict[str, Any]:
         "elsewhere": [each.model_dump() for each in row.elsewhere],
         "ours": row.ours,
     }
+
+
+def _line(
+    key: str,
+    row: Row,
+    entries: Sequence[Entry],
+    places: Sequence[On],
+    groups: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Return a row with a line for each of its settings."""
+    measured = []
+    for setting in dict.fromkeys(entry.setting for entry in entries):
+        own = [entry for entry in entries if entry.setting == setting]
+        cells = [_cell([entry for entry in own if entry.on == on], groups) for on in places]
+        measured.append({"setting": setting, "cells": cells})
+    return {**_printed(row), "key": key, "measured": measured}
 
 
 def _cell(entries: Sequence[Entry], groups: Mapping[str, str] | None) -> dict[str, Any] | None:

@@ -110,8 +110,7 @@ def evaluate_bundle(
     _require_views(bundle, views)
     if scores_out is not None:
         make_folder(scores_out.parent)
-    skipped: dict[str, str] = {}
-    scores: list[Scores] = []
+    skipped, scores = dict[str, str](), list[Scores]()
     for trained in bundle.streams:
         scored = score_folder(trained, folder, clips, views=views, told=told)
         skipped.update({f"{k} ({trained.stream.name})": v for k, v in scored.skipped.items()})
@@ -132,8 +131,7 @@ def evaluate_bundle(
         for scored, trained in zip(scores, bundle.streams, strict=False)
     ]
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint)
-    found = audit(folder, protocol)
-    leaks = found.about(cast(Part, part))
+    leaks = (found := audit(folder, protocol)).about(cast(Part, part))
     notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
     notes += _doubts(bundle, fingerprint, protocol, part)
     return Result(streams, judged, scores, skipped, notes, protocol, part, leaks)

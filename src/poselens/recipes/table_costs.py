@@ -48,9 +48,10 @@ def given_costs(given: Given) -> list[dict[str, Any]]:
         bundle = load_bundle(path, device=choose_device(given.device))
         costs = [measured_cost(trained) for trained in bundle.streams]
         rgb = [cost for cost in costs if cost.stream == "rgb"]
+        streams = " + ".join(cost.stream for cost in costs)
         lines.append(
             {
-                "setting": f"{'/'.join(path.parts[-2:])}: {' + '.join(cost.stream for cost in costs)}",
+                "setting": f"{'/'.join(path.parts[-2:])}: {streams}",
                 "rgb_gmacs": rgb[0].gmacs if rgb else None,
                 "skeleton_gmacs": sum(c.gmacs for c in costs if c.stream != "rgb") or None,
                 "gmacs": sum(cost.gmacs for cost in costs),
