@@ -63,7 +63,9 @@ def crossval(
     from poselens.recipes import load
     from poselens.recipes.crossval import Validation, cross_validate
     from poselens.recipes.folding import Folding
+    from poselens.training.ranks import require_alone
 
+    require_alone("crossval")
     names = tuple(name.strip() for name in streams.split(",") if name.strip())
     chosen = tuple(settings or ())
     plan = Validation(load(recipe), names, out, weights, chosen, device, allow_leakage)
