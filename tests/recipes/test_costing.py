@@ -1,10 +1,22 @@
 import pytest
+import torch
 import yaml
 
+from poselens.clips.stream import build_network
 from poselens.errors import UsageError
-from poselens.evaluation.cost import count_macs
+from poselens.evaluation.cost import count_cost, count_macs
 from poselens.recipes import load, names
-from poselens.recipes.costing import COUNTS, recipe_cost
+from poselens.recipes.costing import (
+    COUNTS,
+    FEWEST_CALLS,
+    MOST_CALLS,
+    _clip_shape,
+    _timed,
+    measured_cost,
+    recipe_cost,
+    stream_cost,
+)
+from poselens.recognition.streams import load_run
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import load_recipe
 
@@ -163,3 +175,60 @@ def test_every_recipe_can_be_counted():
 def test_an_unknown_layout():
     with pytest.raises(UsageError, match="did you mean 'ntu-25'"):
         recipe_cost(load("tiny"), layout="ntu25", classes=3)
+
+
+# --- measured -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rgb", "joint"])
+def test_a_trained_stream_is_counted_and_measured(drawn, name):
+    trained = load_run(getattr(drawn, name), device=torch.device("cpu"))
+    cost = measured_cost(trained)
+    assert cost.stream == trained.stream.name
+    assert (cost.gmacs, cost.params) == (
+        pytest.approx(stream_cost(trained.stream).macs / 1e9),
+        sum(parameter.numel() for parameter in build_network(trained.stream).parameters()),
+    )
+    assert FEWEST_CALLS <= cost.calls <= MOST_CALLS
+    low, high = cost.quartiles
+    assert 0 < low <= cost.milliseconds <= high
+    held = [*trained.network.parameters(), *trained.network.buffers()]
+    assert cost.weight_bytes == sum(tensor.nbytes for tensor in held)
+    with torch.device("meta"):
+        network = build_network(trained.stream)
+    memory = count_cost(network, torch.empty(_clip_shape(trained.stream), device="meta"))[1]
+    assert cost.activation_bytes == memory.peak.fp32
+    assert (cost.memory_by, cost.precision) == ("counted by operation, float32", "float32")
+    assert cost.hardware.endswith("CPU, 1 threads")
+    assert cost.as_dict()["quartiles"] == [low, high]
+
+
+def test_slow_calls_are_few_and_time_is_bounded(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("poselens.recipes.costing.time.perf_counter", lambda: now[0])
+
+    def call(seconds):
+        def taken():
+            now[0] += seconds
+            calls.append(seconds)
+
+        return taken
+
+    for seconds, warm, timed in ((10.0, 1, FEWEST_CALLS), (0.125, 3, 10), (0.001, 3, MOST_CALLS)):
+        calls = []
+        times = _timed(call(seconds), torch.device("cpu"))
+        assert (len(calls), len(times)) == (warm + timed, timed)
+        assert times == pytest.approx([1e3 * seconds] * timed)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_memory_of_a_gpu_is_that_of_its_allocator(drawn):
+    trained = load_run(drawn.joint, device=torch.device("cuda"))
+    cost = measured_cost(trained)
+    assert cost.memory_by == "torch.cuda.max_memory_allocated"
+    clip = 4
+    for size in _clip_shape(trained.stream):
+        clip *= size
+    assert cost.activation_bytes > clip
+    assert cost.hardware == torch.cuda.get_device_name()

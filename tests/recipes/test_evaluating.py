@@ -184,3 +184,10 @@ def test_what_was_shared_in_training_and_is_declared_since_is_told(drawn, folder
     result = evaluate_bundle(load_bundle(run, device=CPU), folder, "cross-subject", "test")
     assert result.notes == ["when joint was trained: a and b"]
     assert result.leakage == []
+
+
+def test_some_clips_of_a_part_are_judged_alone(bundle, folder, result):
+    test = folder.indices("cross-subject", "test")
+    some = evaluate_bundle(bundle, folder, "cross-subject", "test", clips=test[::2])
+    assert [list(scores.ids) for scores in some.scores] == [folder.ids[test[::2]].tolist()] * 3
+    np.testing.assert_allclose(some.scores[2].logits, result.scores[2].logits[::2], atol=1e-5)

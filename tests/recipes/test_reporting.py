@@ -54,7 +54,7 @@ def test_a_report_holds_every_stream_its_curves_and_costs(judged, drawn, asked, 
     assert data.fused.evaluation is result.fused
     assert data.gain.n == 16
     assert [entry.stream for entry in data.costs] == ["rgb", "joint"]
-    assert all(entry.gmacs > 0 for entry in data.costs)
+    assert all(entry.gmacs > 0 and entry.milliseconds > 0 for entry in data.costs)
     assert data.costs[0].params == bundle.streams[0].facts["params"]
     assert (data.fingerprint, data.split) == (folder.fingerprint(), "test")
     assert list(data.notes) == ["mine", *result.units.told]

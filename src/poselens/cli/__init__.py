@@ -16,6 +16,7 @@ import typer
 from poselens.cli.compare import compare
 from poselens.cli.contrast import contrast
 from poselens.cli.cost import cost
+from poselens.cli.crossval import crossval, pool
 from poselens.cli.data import app as data
 from poselens.cli.demo import demo
 from poselens.cli.doctor import doctor
@@ -24,8 +25,10 @@ from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
 from poselens.cli.pose import pose
 from poselens.cli.predict import predict
+from poselens.cli.protocols import protocols
 from poselens.cli.report import report
 from poselens.cli.run import run
+from poselens.cli.table import table
 from poselens.cli.train import app as train
 from poselens.cli.weights import app as weights
 from poselens.errors import EnvironmentFault, PoselensError, UsageError
@@ -43,7 +46,11 @@ app.command("pose")(pose)
 app.add_typer(train, name="train")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
+app.command("protocols")(protocols)
 app.command("compare")(compare)
+app.command("crossval")(crossval)
+app.command("pool")(pool)
+app.command("table")(table)
 app.command("report")(report)
 app.command("contrast")(contrast)
 app.command("predict")(predict)

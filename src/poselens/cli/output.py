@@ -15,6 +15,7 @@ from rich.table import Table
 from poselens.errors import PoselensError
 
 if TYPE_CHECKING:
+    from poselens.recipes.costing import MeasuredCost
     from poselens.recipes.evaluating import Result
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -58,35 +59,55 @@ def give_json(facts: Mapping[str, Any]) -> None:
 
 
 def give_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str | None = None
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str | None = None,
+    left: bool = False,
 ) -> None:
-    """Print a table for people."""
+    """Print a table for people, its numbers to the right unless ``left`` says it is text."""
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.show_header = any(columns)
     for number, column in enumerate(columns):
-        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        side: Literal["left", "right"] = "left" if left or number == 0 else "right"
         table.add_column(column, justify=side, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
 
 
-def give_results(title: str, result: "Result") -> None:
-    """Print how every stream and their fusion did, with 95 % intervals."""
+def give_results(title: str, result: "Result", costs: Sequence["MeasuredCost"] = ()) -> None:
+    """Print how every stream and their fusion did, with 95 % intervals, and what a clip costs."""
     rows = [*result.streams, result.fused] if len(result.streams) > 1 else [result.fused]
+    columns = ["stream", "Top-1 % [95 %]", "mean class % [95 %]", "n"]
     give_table(
         f"{title}, {result.part}: {result.fused.n} clips, {_views(result)}",
-        ["stream", "Top-1 % [95 %]", "mean class % [95 %]", "n"],
+        [*columns, *(["GMACs", "ms"] if costs else [])],
         [
             [
                 entry.stream,
                 with_interval(entry.top1, entry.as_dict()["interval"]),
                 with_interval(entry.mean_class, entry.as_dict()["mean_class_interval"]),
                 str(entry.n),
+                *_cost_cells(entry.stream, result.fused.stream, costs),
             ]
             for entry in rows
         ],
         caption="\n".join(leak.sentence() for leak in result.leakage) or None,
     )
+
+
+def _cost_cells(stream: str, fused: str, costs: Sequence["MeasuredCost"]) -> list[str]:
+    """Return what one view of one clip costs a stream; the fusion costs what its streams do."""
+    if not costs:
+        return []
+    counted = [cost for cost in costs if cost.stream == stream or stream == fused]
+    gmacs = sum(cost.gmacs for cost in counted)
+    return [
+        f"{gmacs:.2f}" if gmacs >= 0.1 else f"{gmacs:.2g}",
+        f"{sum(cost.milliseconds for cost in counted):.1f}",
+    ]
 
 
 def _views(result: "Result") -> str:

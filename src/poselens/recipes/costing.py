@@ -1,23 +1,31 @@
-"""What one clip of a recipe costs, by branch and part."""
+"""What one clip costs: counted for a recipe, by branch and part; measured for a trained stream."""
 
+import platform
 import re
+import statistics
+import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream, build_network
 from poselens.evaluation.cost import Bytes, Cost, Memory, count_cost, count_macs
 from poselens.pose.declared import find_layout
 from poselens.pose.layouts import get_layout
+from poselens.recognition.streams import TrainedStream
 from poselens.rgb.mobilenetv2 import STAGES
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import Recipe, override
 
 Branch = Literal["rgb", "skeleton"]
 MEGABYTE = 1_000_000
+WARM_CALLS, WARM_SECONDS = 3, 0.5
+MOST_CALLS, MOST_SECONDS = 30, 1.2
+FEWEST_CALLS = 3
 
 COUNTS = {
     "gmacs": "10^9 multiply-accumulates of convolutions and matrix products of a forward pass, for "
@@ -83,15 +91,151 @@ def stream_cost(stream: RgbStream | SkeletonStream) -> Cost:
         return count_macs(build_network(stream), _one_clip(stream))
 
 
-def _one_clip(stream: RgbStream | SkeletonStream) -> Tensor:
-    """Return a clip without values, as a stream's network takes it."""
+@dataclass(frozen=True)
+class MeasuredCost:
+    """What one clip of one view costs a trained stream, on the device it is on.
+
+    Attributes:
+        stream: Name of the stream.
+        gmacs: 10^9 multiply-accumulates, counted.
+        params: Learned numbers of the network as it is trained.
+        milliseconds: Median time of the network alone, batch of one, from input on the device to
+            logits; reading, decoding and preparing the clip are not in it.
+        quartiles: Lower and upper quartile of the same times.
+        calls: Calls that were timed, after those that warm up.
+        weight_bytes: Bytes of weights and buffers as they lie on the device.
+        activation_bytes: Most bytes of activations alive at once, the input included.
+        memory_by: How ``activation_bytes`` was found.
+        hardware: Device, and threads of a CPU.
+        precision: Numbers that the network computes in.
+    """
+
+    stream: str
+    gmacs: float
+    params: int
+    milliseconds: float
+    quartiles: tuple[float, float]
+    calls: int
+    weight_bytes: int
+    activation_bytes: int
+    memory_by: str
+    hardware: str
+    precision: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts for ``--json``."""
+        return {**asdict(self), "quartiles": list(self.quartiles)}
+
+
+def measured_cost(trained: TrainedStream) -> MeasuredCost:
+    """Count and measure what one clip costs a trained stream; at most about two seconds.
+
+    The network runs as prediction runs it: folded, and in bfloat16 where that is used. The clip is
+    noise, for which the arithmetic is the same. After 3 calls, or half a second, 3 to 30 calls are
+    timed, for 1.2 seconds at most unless a call takes longer.
+
+    Departure: on a CPU, where nothing tells what an allocator holds, activations are counted
+    operation by operation on a copy without values (``poselens.evaluation.cost``), in float32;
+    what a kernel needs while it runs is in CUDA's figure and not in the CPU's.
+    """
+    device, network = trained.device, trained.network
+    cost, memory = _count(trained.stream)
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.randn(_clip_shape(trained.stream), generator=generator).to(device)
+    resident = sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in (*network.parameters(), *network.buffers())
+    )
+    with torch.no_grad():
+        times = _timed(lambda: network(clip), device)
+        if device.type == "cuda":
+            activations, how = _allocated(network, clip), "torch.cuda.max_memory_allocated"
+        else:
+            activations, how = memory.peak.fp32, "counted by operation, float32"
+    low, _, high = statistics.quantiles(times, n=4)
+    return MeasuredCost(
+        stream=trained.stream.name,
+        gmacs=cost.macs / 1e9,
+        params=cost.params,
+        milliseconds=statistics.median(times),
+        quartiles=(low, high),
+        calls=len(times),
+        weight_bytes=resident,
+        activation_bytes=activations,
+        memory_by=how,
+        hardware=hardware_name(device),
+        precision=str(_precision(network)).removeprefix("torch."),
+    )
+
+
+def hardware_name(device: torch.device) -> str:
+    """Name a device for people."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _count(stream: RgbStream | SkeletonStream) -> tuple[Cost, Memory]:
+    with torch.device("meta"):
+        network = build_network(stream)
+    return count_cost(network, _one_clip(stream))
+
+
+def _timed(call: Callable[[], object], device: torch.device) -> list[float]:
+    """Return the milliseconds of several calls, each waited for, once it is warm."""
+    started = time.perf_counter()
+    for _ in range(WARM_CALLS):
+        _wait(call, device)
+        if time.perf_counter() - started > WARM_SECONDS:
+            break
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < MOST_CALLS:
+        if len(times) >= FEWEST_CALLS and time.perf_counter() - started > MOST_SECONDS:
+            break
+        times.append(_wait(call, device))
+    return times
+
+
+def _wait(call: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _allocated(network: nn.Module, clip: Tensor) -> int:
+    torch.cuda.synchronize(clip.device)
+    torch.cuda.reset_peak_memory_stats(clip.device)
+    # the input is there already, and counts
+    before = torch.cuda.memory_allocated(clip.device) - clip.numel() * clip.element_size()
+    network(clip)
+    torch.cuda.synchronize(clip.device)
+    return int(torch.cuda.max_memory_allocated(clip.device) - before)
+
+
+def _precision(network: nn.Module) -> torch.dtype:
+    """Return the type of the largest weight: a classifier may stay in float32."""
+    return max(network.parameters(), key=lambda weight: weight.numel()).dtype
+
+
+def _clip_shape(stream: RgbStream | SkeletonStream) -> tuple[int, ...]:
+    """Return the shape of one clip, as a stream's network takes it."""
     given = stream.input
     if isinstance(given, RgbInput):
         frames = given.segments * given.stem_frames
-        return torch.empty(1, frames, 3, given.size, given.size, device="meta")
+        return (1, frames, 3, given.size, given.size)
     assert isinstance(stream, SkeletonStream)
     joints = len(get_layout(stream.layout))
-    return torch.empty(1, stream.dimensions, given.window, joints, given.people, device="meta")
+    return (1, stream.dimensions, given.window, joints, given.people)
+
+
+def _one_clip(stream: RgbStream | SkeletonStream) -> Tensor:
+    """Return a clip without values."""
+    return torch.empty(_clip_shape(stream), device="meta")
 
 
 def _named(recipe: Recipe, settings: Sequence[str]) -> set[Branch]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from poselens.checkpoint import make_folder
 from poselens.clips.stream import RgbStream
 from poselens.clips.views import choose_views, count_views
@@ -89,6 +92,7 @@ def evaluate_bundle(
     *,
     views: str = ONE_VIEW,
     cluster: str = AUTO,
+    clips: NDArray[np.int64] | None = None,
     told: Callable[[int], None] | None = None,
     scores_out: Path | None = None,
 ) -> Result:
@@ -101,6 +105,7 @@ def evaluate_bundle(
         part: ``train``, ``val`` or ``test``.
         views: Views of each clip for the RGB stream (``poselens.clips.views``).
         cluster: What the intervals draw (``poselens.recipes.clustering.choose_units``).
+        clips: The clips of the part to judge; None for all of them.
         told: Called with the number of clips after each batch.
         scores_out: File for the fused scores, or None.
 
@@ -112,13 +117,12 @@ def evaluate_bundle(
     """
     if part not in PARTS:
         raise UsageError("CFG-009", f"found part {part!r}, expected {', '.join(PARTS)}")
-    clips = folder.indices(protocol, cast(Part, part))
+    clips = folder.indices(protocol, cast(Part, part)) if clips is None else clips
     _require_views(bundle, views)
     units = choose_units(folder, folder.ids[clips].tolist(), cluster)
     if scores_out is not None:
         make_folder(scores_out.parent)
-    skipped: dict[str, str] = {}
-    scores: list[Scores] = []
+    skipped, scores = dict[str, str](), list[Scores]()
     for trained in bundle.streams:
         scored = score_folder(trained, folder, clips, views=views, told=told)
         skipped.update({f"{k} ({trained.stream.name})": v for k, v in scored.skipped.items()})
@@ -143,8 +147,7 @@ def evaluate_bundle(
     judged = evaluate(fused, selection=bundle.selection, data_fingerprint=fingerprint, **about)
     levels = folder.info.hierarchy
     tree = evaluate_hierarchy(fused, levels, **about) if levels else None
-    found = audit(folder, protocol)
-    leaks = found.about(cast(Part, part))
+    leaks = (found := audit(folder, protocol)).about(cast(Part, part))
     notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
     notes += _doubts(bundle, fingerprint, protocol, part)
     return Result(streams, judged, scores, skipped, notes, protocol, part, leaks, units, tree)

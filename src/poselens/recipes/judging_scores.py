@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poselens.checkpoint import make_folder
 from poselens.clips.views import count_views
@@ -27,6 +28,7 @@ def evaluate_scores(
     path: Path,
     clips: Clips,
     *,
+    only: NDArray[np.int64] | None = None,
     views: str = ONE_VIEW,
     cluster: str = AUTO,
     scores_out: Path | None = None,
@@ -38,6 +40,7 @@ def evaluate_scores(
     Args:
         path: The score file.
         clips: Data set, split and part.
+        only: The clips of the part to judge; None for all of them.
         views: Has to be one view: the scores are there already.
         cluster: What the intervals draw (``poselens.recipes.clustering.choose_units``).
         scores_out: File for the scores in this package's form, or None.
@@ -58,7 +61,7 @@ def evaluate_scores(
         )
     read = read_score_file(path, known_clips(clips), kind=clips.kind)
     require_in_part(read, clips, path)
-    whole = _with_unscored(read, clips)
+    whole = _with_unscored(read, clips, only)
     if scores_out is not None:
         make_folder(scores_out.parent)
         write_scores(scores_out, whole)
@@ -81,14 +84,16 @@ def evaluate_scores(
     )
 
 
-def _with_unscored(read: Scores, clips: Clips) -> Scores:
-    """Add a row of NaN for every clip of the part that the file lacks."""
+def _with_unscored(read: Scores, clips: Clips, only: NDArray[np.int64] | None) -> Scores:
+    """Return a row for every clip that is judged, of NaN where the file lacks it."""
     assert clips.folder is not None
     assert clips.protocol is not None
-    rows = clips.folder.indices(clips.protocol, cast(Part, clips.part))
+    part = clips.folder.indices(clips.protocol, cast(Part, clips.part))
+    rows = part if only is None else only
     ids = clips.folder.ids[rows].tolist()
     row_of = {clip: row for row, clip in enumerate(ids)}
     logits = np.full((len(ids), len(read.classes)), np.nan, dtype=np.float32)
-    logits[[row_of[clip] for clip in read.ids]] = read.logits
+    kept = [row for row, clip in enumerate(read.ids) if clip in row_of]
+    logits[[row_of[read.ids[row]] for row in kept]] = read.logits[kept]
     labels = clips.folder.labels[rows].astype(np.int64)
     return Scores(logits, ids, labels, read.classes, read.stream, read.views)

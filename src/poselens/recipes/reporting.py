@@ -1,17 +1,15 @@
 """Fill the report from a bundle, its evaluation and the runs it came from."""
 
 import datetime
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import poselens
 from poselens.clips.assemble import video_source
-from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
+from poselens.clips.stream import RgbInput
 from poselens.clips.views import count_views
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
@@ -28,9 +26,10 @@ from poselens.evaluation.report import (
     write_report,
 )
 from poselens.recipes.contrasting import contrast_history
-from poselens.recipes.costing import stream_cost
+from poselens.recipes.costing import hardware_name, measured_cost
 from poselens.recipes.evaluating import Result
 from poselens.recognition.bundle import Bundle
+from poselens.recognition.streams import TrainedStream
 from poselens.training.journal import read_rows
 from poselens.types import Scores
 
@@ -79,7 +78,7 @@ def make_report(
         split=result.part,
         fingerprint=folder.fingerprint(),
         code_version=poselens.__version__,
-        hardware=_hardware(bundle.streams[0].device),
+        hardware=hardware_name(bundle.streams[0].device),
         date=datetime.date.today().isoformat(),
         streams=[
             StreamResult(
@@ -97,7 +96,7 @@ def make_report(
         gain=gain,
         pairs=_pairs(folder, result),
         contrasted=_contrasted(bundle, runs),
-        costs=[_cost(trained.stream) for trained in bundle.streams],
+        costs=[_cost(trained) for trained in bundle.streams],
         notes=[*notes, *result.units.told, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
@@ -114,15 +113,9 @@ def _contrasted(bundle: Bundle, runs: Sequence[Path]) -> list[ContrastHistory]:
     return [history for history in found if history is not None]
 
 
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-
-
-def _cost(stream: RgbStream | SkeletonStream) -> CostRow:
-    cost = stream_cost(stream)
-    return CostRow(stream.name, cost.macs / 1e9, cost.params)
+def _cost(trained: TrainedStream) -> CostRow:
+    cost = measured_cost(trained)
+    return CostRow(cost.stream, cost.gmacs, cost.params, cost.milliseconds)
 
 
 def _pairs(folder: ClipFolder, result: Result) -> list[ConfusedPair]:
