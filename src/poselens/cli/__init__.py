@@ -25,6 +25,7 @@ from poselens.cli.output import tell_error
 from poselens.cli.pose import pose
 from poselens.cli.predict import predict
 from poselens.cli.report import report
+from poselens.cli.robustness import robustness
 from poselens.cli.run import run
 from poselens.cli.train import app as train
 from poselens.cli.weights import app as weights
@@ -45,6 +46,7 @@ app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("robustness")(robustness)
 app.command("contrast")(contrast)
 app.command("predict")(predict)
 app.command("run")(run)

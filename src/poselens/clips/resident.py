@@ -20,6 +20,7 @@ from torch import Tensor
 
 from poselens.clips.assemble import mirrored_label
 from poselens.clips.batches import EpochBatches, Share, share_of
+from poselens.clips.disturb import Disturbance
 from poselens.clips.stream import SkeletonAugment, SkeletonInput
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, SkeletonError
@@ -76,6 +77,7 @@ def read_ready(
     *,
     device: torch.device,
     share: float = SHARE,
+    disturb: Disturbance | None = None,
 ) -> ReadyClips:
     """Read clips once, note those that cannot be read, and put the rest on the device.
 
@@ -86,6 +88,7 @@ def read_ready(
         device: Where batches are wanted.
         share: Share of a GPU's free memory that the clips may take; beyond it they stay on the
             host, and each batch is moved by itself.
+        disturb: What goes wrong with each clip before it is made ready.
 
     Raises:
         UsageError: ``CFG-021``, ``CFG-022`` for a stream that the layout does not have.
@@ -103,6 +106,8 @@ def read_ready(
                 if skeleton is None:
                     where = str(folder.ids[clip])
                     raise SkeletonError("SKEL-011", "the clip has no skeleton", where=where)
+                if disturb is not None:
+                    skeleton = disturb.joints(skeleton, str(folder.ids[clip]))
                 found.append(
                     ready(
                         skeleton.positions,
