@@ -102,20 +102,7 @@ def read_ready(
     with _shown("reading skeletons", len(clips)) as advance:
         for clip in map(int, clips):
             try:
-                skeleton = folder.skeleton(clip, settings.space)
-                if skeleton is None:
-                    where = str(folder.ids[clip])
-                    raise SkeletonError("SKEL-011", "the clip has no skeleton", where=where)
-                if disturb is not None:
-                    skeleton = disturb.joints(skeleton, str(folder.ids[clip]))
-                found.append(
-                    ready(
-                        skeleton.positions,
-                        layout=layout,
-                        people=settings.people,
-                        face=settings.face,
-                    )
-                )
+                found.append(_read_one(folder, clip, settings, disturb))
                 readable.append(clip)
             except InputError as fault:
                 skipped[clip] = f"{fault.code} {fault}"
@@ -137,6 +124,22 @@ def read_ready(
         origin=torch.from_numpy(origin.reshape(-1, stored.dimensions)).to(device),
         length=torch.tensor([clip.length for clip in found]).to(device),
         skipped=skipped,
+    )
+
+
+def _read_one(
+    folder: ClipFolder, clip: int, settings: SkeletonInput, disturb: Disturbance | None
+) -> ReadyClip:
+    skeleton, identity = folder.skeleton(clip, settings.space), str(folder.ids[clip])
+    if skeleton is None:
+        raise SkeletonError("SKEL-011", "the clip has no skeleton", where=identity)
+    if disturb is not None:
+        skeleton = disturb.joints(skeleton, identity)
+    return ready(
+        skeleton.positions,
+        layout=get_layout(folder.info.skeletons[settings.space].layout),
+        people=settings.people,
+        face=settings.face,
     )
 
 

@@ -26,6 +26,8 @@ from poselens.recognition.streams import TrainedStream
 from poselens.types import Scores
 
 _UNDISTURBED = "undisturbed"
+_Found = dict[tuple[str, float], dict[str, Scored]]
+"""Kind and severity, and the scores of every stream."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,8 @@ def robustness_card(
     cells = Cells(work, _about(bundle, folder, manner, clips), fresh=manner.fresh)
     found = _score(bundle, folder, manner, clips, cells, begun)
     base = found[_UNDISTURBED, 0.0]
-    stored = folder.info.skeletons
-    trials, notes = [], []
-    for name, levels in manner.levels.items():
-        reached = [
-            trained.stream.name
-            for trained in bundle.streams
-            if reaches(name, trained.stream, stored)
-        ]
-        steps = {level: found[name, level] for level in levels}
-        trials.append(_trial(name, steps, base, reached, bundle))
-        notes += _unread(name, steps, reached)
-    undisturbed = _judged(base, base, bundle, 0.0, compared=False)
     of = int((folder.labels[whole] >= 0).sum())
+    trials, notes = _trials(bundle, folder, manner, found)
     return RobustnessCard(
         dataset=folder.info.name,
         protocol=manner.protocol,
@@ -109,18 +100,38 @@ def robustness_card(
         clips=len(clips),
         of=of,
         chance=folder.info.protocols[manner.protocol].chance or 1 / len(bundle.classes),
-        undisturbed=list(undisturbed.items()),
+        undisturbed=list(_judged(base, base, bundle, 0.0, compared=False).items()),
         without=_without(base, bundle),
         trials=trials,
         notes=[*_told(bundle, folder, manner, len(clips), of), *_skips(base), *notes],
-        facts={
-            "selection": bundle.selection,
-            "data_fingerprint": folder.fingerprint()[:16],
-            "seed": str(manner.seed),
-            **(facts or {}),
-        },
+        facts={**_facts(bundle, folder, manner), **(facts or {})},
         command=command,
     )
+
+
+def _facts(bundle: Bundle, folder: ClipFolder, manner: Manner) -> dict[str, str]:
+    return {
+        "selection": bundle.selection,
+        "data_fingerprint": folder.fingerprint(),
+        "seed": str(manner.seed),
+    }
+
+
+def _trials(
+    bundle: Bundle, folder: ClipFolder, manner: Manner, found: _Found
+) -> tuple[list[Trial], list[str]]:
+    """Judge every kind, and say where clips could not be read."""
+    trials, notes = [], []
+    for name, levels in manner.levels.items():
+        reached = [
+            trained.stream.name
+            for trained in bundle.streams
+            if reaches(name, trained.stream, folder.info.skeletons)
+        ]
+        steps = {level: found[name, level] for level in levels}
+        trials.append(_trial(name, steps, found[_UNDISTURBED, 0.0], reached, bundle))
+        notes += _unread(name, steps, reached)
+    return trials, notes
 
 
 def _about(
@@ -135,9 +146,6 @@ def _about(
         "number of clips": len(clips),
         "seed": manner.seed,
     }
-
-
-_Found = dict[tuple[str, float], dict[str, Scored]]
 
 
 def _score(

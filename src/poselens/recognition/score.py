@@ -96,12 +96,7 @@ def score_folder(
             if told is not None and (batch["id"] or unreadable):
                 told(len(batch["id"]) + len(unreadable))
         if len(skipped) == len(clips):
-            raise InputError(
-                "EVAL-011",
-                f"stream {trained.stream.name!r} can read none of {len(clips)} clips, "
-                f"the first because: {next(iter(skipped.values()), 'none given')}",
-                file=folder.root,
-            )
+            raise _nothing_read(trained, folder, skipped)
 
     with memory_faults_named(batch_size):
         scores = collect_scores(
@@ -112,6 +107,17 @@ def score_folder(
             device=trained.device,
         )
     return Scored(replace(scores, views=seen), skipped)
+
+
+def _nothing_read(
+    trained: TrainedStream, folder: ClipFolder, skipped: Mapping[str, str]
+) -> InputError:
+    return InputError(
+        "EVAL-011",
+        f"stream {trained.stream.name!r} can read none of {len(skipped)} clips, "
+        f"the first because: {next(iter(skipped.values()), 'none given')}",
+        file=folder.root,
+    )
 
 
 class _MeanOfViews(nn.Module):
