@@ -24,7 +24,7 @@ def test_a_card_is_written_with_its_numbers_and_picture(poselens, drawn, tmp_pat
     assert "64 clips to score, 0 scored before" in done.err
     facts = json.loads(out.with_suffix(".json").read_text())
     assert list(facts["kinds"]) == ["joint-dropout", "frame-rate"]
-    assert facts["poselens"]
+    assert facts["facts"]["poselens"]
     assert out.with_suffix(".svg").read_text().startswith("<svg")
     assert "<svg" in out.read_text()
     again = poselens("robustness", *words, "--json")

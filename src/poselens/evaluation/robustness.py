@@ -150,7 +150,8 @@ class RobustnessCard:
             "without": {name: asdict(point) for name, point in self.without},
             "kinds": {trial.name: _facts(trial, self.chance) for trial in self.trials},
             "notes": list(self.notes),
-            **self.facts,
+            "facts": dict(self.facts),
+            "command": self.command,
         }
 
 
@@ -158,6 +159,7 @@ def _facts(trial: Trial, chance: float) -> dict[str, Any]:
     return {
         "title": trial.title,
         "unit": trial.unit,
+        "phrase": trial.phrase,
         "streams": {
             curve.stream: {
                 **{k: v for k, v in asdict(verdict(curve, chance)).items() if k != "worst"},
