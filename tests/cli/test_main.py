@@ -24,7 +24,7 @@ from poselens.errors import (
 SRC = str(Path(__file__).parents[2] / "src")
 COMMANDS = (
     "data", "train", "fuse", "evaluate", "compare", "report", "predict", "run", "cost", "weights",
-    "doctor", "demo", "contrast", "pose",
+    "doctor", "demo", "contrast", "pose", "robustness",
 )  # fmt: skip
 
 

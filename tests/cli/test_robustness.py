@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,8 @@ def test_a_card_is_written_with_its_numbers_and_picture(poselens, drawn, tmp_pat
     facts = json.loads(out.with_suffix(".json").read_text())
     assert list(facts["kinds"]) == ["joint-dropout", "frame-rate"]
     assert facts["facts"]["poselens"]
+    assert shlex.split(facts["command"])[:3] == ["poselens", "robustness", str(drawn.joint)]
+    assert "--levels frame-rate=4" in facts["command"]
     assert out.with_suffix(".svg").read_text().startswith("<svg")
     assert "<svg" in out.read_text()
     again = poselens("robustness", *words, "--json")

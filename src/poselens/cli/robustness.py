@@ -1,7 +1,6 @@
 """``poselens robustness``: how much accuracy a model loses when something goes wrong."""
 
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +39,7 @@ def robustness(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Measure accuracy under missing joints, noise, occlusion, darkness and more.
+    """Measure what accuracy a model loses when something goes wrong.
 
     What was stopped goes on with the same command. Exit code 1 when a clip could not be read
     undisturbed.
@@ -58,6 +57,11 @@ def robustness(
     names = [name.strip() for name in kinds.split(",") if name.strip()]
     tried = chosen_levels(names, levels or [], bundle=bundle, folder=data)
     manner = Manner(protocol, part, tried, limit, seed, workers, fresh)
+    command = ["poselens", "robustness", str(model), str(folder), "--protocol", protocol]
+    command += ["--part", part, "--out", str(out), "--seed", str(seed)]
+    command += ["--kinds", kinds] if kinds else []
+    command += [word for text in levels or [] for word in ("--levels", text)]
+    command += [] if limit is None else ["--limit", str(limit)]
     with _progress() as begun:
         card = robustness_card(
             bundle,
@@ -65,7 +69,7 @@ def robustness(
             manner,
             out.with_suffix(".cells"),
             begun=begun,
-            command=shlex.join(["poselens", *sys.argv[1:]]),
+            command=shlex.join(command),
             facts=_environment(),
         )
     _write(out, card)
