@@ -24,7 +24,7 @@ from poselens.errors import (
 SRC = str(Path(__file__).parents[2] / "src")
 COMMANDS = (
     "data", "train", "fuse", "evaluate", "compare", "report", "predict", "run", "cost", "weights",
-    "doctor", "demo", "contrast", "pose", "protocols", "table", "crossval", "pool",
+    "doctor", "demo", "contrast", "pose", "protocols", "table", "crossval", "pool", "robustness",
 )  # fmt: skip
 
 

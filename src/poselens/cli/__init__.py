@@ -27,6 +27,7 @@ from poselens.cli.pose import pose
 from poselens.cli.predict import predict
 from poselens.cli.protocols import protocols
 from poselens.cli.report import report
+from poselens.cli.robustness import robustness
 from poselens.cli.run import run
 from poselens.cli.table import table
 from poselens.cli.train import app as train
@@ -52,6 +53,7 @@ app.command("crossval")(crossval)
 app.command("pool")(pool)
 app.command("table")(table)
 app.command("report")(report)
+app.command("robustness")(robustness)
 app.command("contrast")(contrast)
 app.command("predict")(predict)
 app.command("run")(run)

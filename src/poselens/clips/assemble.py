@@ -6,7 +6,7 @@ clip. Skeletons are prepared by whole batches (``resident``); here, one alone fo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from poselens.clips.augment import (
 )
 from poselens.clips.cache import FrameCache
 from poselens.clips.crop import Region, activity_region
+from poselens.clips.disturb import Disturbance
 from poselens.clips.look import view_numbers
 from poselens.clips.segments import frames_to_read
 from poselens.clips.stream import RgbAugment, RgbInput, SkeletonInput
@@ -90,6 +91,7 @@ class VideoSource:
         frames: Frames of the clip that are there.
         region: Box and reason of Eq. (1)-(2).
         promised: Frames it would have if the file were whole.
+        frame_size: Height and width of a frame, in pixels.
     """
 
     path: Path
@@ -97,6 +99,7 @@ class VideoSource:
     frames: int
     region: Region
     promised: int
+    frame_size: tuple[int, int]
 
 
 def video_source(
@@ -126,7 +129,7 @@ def video_source(
         square=settings.square,
         percentile=settings.percentile,
     )
-    return VideoSource(path, found.first, found.frames, region, found.promised)
+    return VideoSource(path, found.first, found.frames, region, found.promised, size)
 
 
 def read_video(
@@ -224,6 +227,7 @@ class RgbClips(Dataset[Item]):
         whole: Return whole regions and how to look at them, for ``batches.to_device`` to do on a
             GPU; else what the network sees.
         views: Views of each clip at test; None for one.
+        disturb: What goes wrong with each clip before it is prepared, at test and without a cache.
     """
 
     def __init__(
@@ -236,8 +240,10 @@ class RgbClips(Dataset[Item]):
         cache: FrameCache | None = None,
         whole: bool = False,
         views: Views | None = None,
+        disturb: Disturbance | None = None,
     ) -> None:
         self._folder = folder
+        self._disturb = disturb
         self._views = views or one_view(settings)
         self._whole = whole
         self._settings = settings
@@ -288,12 +294,23 @@ class RgbClips(Dataset[Item]):
         else:
             source = self._source(clip)
             wanted = choose_frames(source.frames, self._settings, rng, offsets=offsets)
-            pixels = read_video(source, self._settings, wanted)
+            pixels = self._seen(source, wanted, identity)
         if self._whole:
             regions = torch.from_numpy(np.ascontiguousarray(pixels))
             numbers = view_numbers(crops, scale=self._settings.scale)
             return Sample((regions,), label, clip, identity, numbers)
         return Sample((rgb_views(pixels, self._settings, crops),), label, clip, identity)
+
+    def _seen(
+        self, source: VideoSource, wanted: NDArray[np.int64], identity: str
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        """Decode the wanted frames, as the camera shows them."""
+        if self._disturb is None:
+            return read_video(source, self._settings, wanted)
+        seen = self._disturb.frames(wanted)
+        when = seen / max(source.frames - 1, 1)
+        pixels = read_video(source, self._settings, seen)
+        return self._disturb.pictures(pixels, when, identity)
 
     def each_frame(self, clip: int) -> Iterator[NDArray[np.uint8]]:
         """Decode a clip's region frame by frame, for the cache; a file cut short ends in copies."""
@@ -326,12 +343,14 @@ class RgbClips(Dataset[Item]):
         path = self._folder.video_path(clip)
         if path is None:
             raise AnnotationError("DATA-026", "the clip has no video", where=record.id)
+        skeleton = self._folder.skeleton(clip, "pixels")
+        if self._disturb is not None and skeleton is not None:
+            skeleton = self._disturb.joints(skeleton, record.id)
         source = video_source(
-            path,
-            self._folder.skeleton(clip, "pixels"),
-            self._settings,
-            start_s=record.start_s,
-            end_s=record.end_s,
+            path, skeleton, self._settings, start_s=record.start_s, end_s=record.end_s
         )
         require_whole(path, source.frames, source.promised)
+        if self._disturb is not None:
+            region = self._disturb.region(source.region, source.frame_size, record.id)
+            source = replace(source, region=region)
         return source

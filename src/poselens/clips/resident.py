@@ -20,6 +20,7 @@ from torch import Tensor
 
 from poselens.clips.assemble import mirrored_label
 from poselens.clips.batches import EpochBatches, Share, share_of
+from poselens.clips.disturb import Disturbance
 from poselens.clips.stream import SkeletonAugment, SkeletonInput
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, SkeletonError
@@ -76,6 +77,7 @@ def read_ready(
     *,
     device: torch.device,
     share: float = SHARE,
+    disturb: Disturbance | None = None,
 ) -> ReadyClips:
     """Read clips once, note those that cannot be read, and put the rest on the device.
 
@@ -86,6 +88,7 @@ def read_ready(
         device: Where batches are wanted.
         share: Share of a GPU's free memory that the clips may take; beyond it they stay on the
             host, and each batch is moved by itself.
+        disturb: What goes wrong with each clip before it is made ready.
 
     Raises:
         UsageError: ``CFG-021``, ``CFG-022`` for a stream that the layout does not have.
@@ -99,18 +102,7 @@ def read_ready(
     with _shown("reading skeletons", len(clips)) as advance:
         for clip in map(int, clips):
             try:
-                skeleton = folder.skeleton(clip, settings.space)
-                if skeleton is None:
-                    where = str(folder.ids[clip])
-                    raise SkeletonError("SKEL-011", "the clip has no skeleton", where=where)
-                found.append(
-                    ready(
-                        skeleton.positions,
-                        layout=layout,
-                        people=settings.people,
-                        face=settings.face,
-                    )
-                )
+                found.append(_read_one(folder, clip, settings, disturb))
                 readable.append(clip)
             except InputError as fault:
                 skipped[clip] = f"{fault.code} {fault}"
@@ -132,6 +124,22 @@ def read_ready(
         origin=torch.from_numpy(origin.reshape(-1, stored.dimensions)).to(device),
         length=torch.tensor([clip.length for clip in found]).to(device),
         skipped=skipped,
+    )
+
+
+def _read_one(
+    folder: ClipFolder, clip: int, settings: SkeletonInput, disturb: Disturbance | None
+) -> ReadyClip:
+    skeleton, identity = folder.skeleton(clip, settings.space), str(folder.ids[clip])
+    if skeleton is None:
+        raise SkeletonError("SKEL-011", "the clip has no skeleton", where=identity)
+    if disturb is not None:
+        skeleton = disturb.joints(skeleton, identity)
+    return ready(
+        skeleton.positions,
+        layout=get_layout(folder.info.skeletons[settings.space].layout),
+        people=settings.people,
+        face=settings.face,
     )
 
 

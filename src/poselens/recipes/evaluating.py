@@ -148,8 +148,8 @@ def evaluate_bundle(
     levels = folder.info.hierarchy
     tree = evaluate_hierarchy(fused, levels, **about) if levels else None
     leaks = (found := audit(folder, protocol)).about(cast(Part, part))
-    notes = [*_cost_of(views, bundle), *_shared(bundle, part, found, leaks)]
-    notes += _doubts(bundle, fingerprint, protocol, part)
+    notes = [*_cost_of(views, bundle), *shared(bundle, part, found, leaks)]
+    notes += doubts(bundle, fingerprint, protocol, part)
     return Result(streams, judged, scores, skipped, notes, protocol, part, leaks, units, tree)
 
 
@@ -176,7 +176,7 @@ def _cost_of(views: str, bundle: Bundle) -> Iterator[str]:
         yield "the fusion was fitted on one view of each clip"
 
 
-def _shared(bundle: Bundle, part: str, found: Audit, leaks: Sequence[Leak]) -> Iterator[str]:
+def shared(bundle: Bundle, part: str, found: Audit, leaks: Sequence[Leak]) -> Iterator[str]:
     """Say what the part shares, and what it shared when a stream was trained, as far as it differs.
 
     It differs where the data set was changed, or a protocol declares since what it shares.
@@ -192,7 +192,7 @@ def _shared(bundle: Bundle, part: str, found: Audit, leaks: Sequence[Leak]) -> I
                 yield f"when {trained.stream.name} was trained: {leak['told']}"
 
 
-def _doubts(bundle: Bundle, fingerprint: str, protocol: str, part: str) -> Iterator[str]:
+def doubts(bundle: Bundle, fingerprint: str, protocol: str, part: str) -> Iterator[str]:
     """Say where clips may have been seen before they are judged."""
     for trained in bundle.streams:
         data = trained.facts.get("data", {})

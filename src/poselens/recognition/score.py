@@ -20,6 +20,7 @@ from poselens.clips.batches import (
     to_device,
 )
 from poselens.clips.device import data_processes
+from poselens.clips.disturb import Disturbance
 from poselens.clips.resident import SkeletonBatches, read_ready
 from poselens.clips.stream import RgbStream
 from poselens.clips.views import Views, choose_views, count_views
@@ -52,6 +53,7 @@ def score_folder(
     batch_size: int | None = None,
     views: str = ONE_VIEW,
     told: Callable[[int], None] | None = None,
+    disturb: Disturbance | None = None,
 ) -> Scored:
     """Score clips with one stream.
 
@@ -67,6 +69,7 @@ def score_folder(
             idle between kernels, and 32 of anything else, fewer where each has several views.
         views: Views of each clip (``poselens.clips.views``); skeletons have one.
         told: Called with the number of clips after each batch.
+        disturb: What goes wrong with each clip before it is prepared.
 
     Raises:
         UsageError: ``EVAL-010`` when the classes differ, ``EVAL-012`` when the data set's joints
@@ -84,19 +87,16 @@ def score_folder(
         batch_size = 256 if many else max(32 // count_views(seen), 1)
 
     def moved() -> Iterator[Mapping[str, Any]]:
-        for batch, unreadable in _batches(trained, folder, clips, workers, batch_size, chosen):
+        for batch, unreadable in _batches(
+            trained, folder, clips, workers, batch_size, chosen, disturb
+        ):
             skipped.update(unreadable)
             if batch["id"]:
                 yield to_device(batch, trained.device, look)
             if told is not None and (batch["id"] or unreadable):
                 told(len(batch["id"]) + len(unreadable))
         if len(skipped) == len(clips):
-            raise InputError(
-                "EVAL-011",
-                f"stream {trained.stream.name!r} can read none of {len(clips)} clips, "
-                f"the first because: {next(iter(skipped.values()), 'none given')}",
-                file=folder.root,
-            )
+            raise _nothing_read(trained, folder, skipped)
 
     with memory_faults_named(batch_size):
         scores = collect_scores(
@@ -107,6 +107,17 @@ def score_folder(
             device=trained.device,
         )
     return Scored(replace(scores, views=seen), skipped)
+
+
+def _nothing_read(
+    trained: TrainedStream, folder: ClipFolder, skipped: Mapping[str, str]
+) -> InputError:
+    return InputError(
+        "EVAL-011",
+        f"stream {trained.stream.name!r} can read none of {len(skipped)} clips, "
+        f"the first because: {next(iter(skipped.values()), 'none given')}",
+        file=folder.root,
+    )
 
 
 class _MeanOfViews(nn.Module):
@@ -130,6 +141,7 @@ def _batches(
     workers: int | None,
     batch_size: int,
     views: Views | None,
+    disturb: Disturbance | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """Yield batches, and with each the clips that turned out unreadable: id to reason."""
     stream = trained.stream
@@ -138,12 +150,18 @@ def _batches(
         order = EpochBatches(clips, batch_size=batch_size, shuffle=False)
         whole = trained.device.type == "cuda"
         rgb = RgbClips(
-            folder, settings=stream.input, augment=None, seed=0, whole=whole, views=views
+            folder,
+            settings=stream.input,
+            augment=None,
+            seed=0,
+            whole=whole,
+            views=views,
+            disturb=disturb,
         )
         for batch in loaded(make_loader(rgb, order, workers=min(processes, len(order) - 1))):
             yield batch, {clip.id: clip.reason for clip in batch["skipped"]}
         return
-    ready_clips = read_ready(folder, clips, stream.input, device=trained.device)
+    ready_clips = read_ready(folder, clips, stream.input, device=trained.device, disturb=disturb)
     yield {"id": []}, ready_clips.reasons()
     batches = SkeletonBatches(
         ready_clips, clips, settings=stream.input, augment=None, batch_size=batch_size
