@@ -309,7 +309,7 @@ def _over_frames(
     places: Float[Tensor, "n m v s"], frames: int, stride: int
 ) -> Float[Tensor, "n m v t"]:
     """Give each frame its share of the nearest step; step s is about frame ``s * stride``."""
-    nearest = (torch.arange(frames, device=places.device).double() / stride).round().long()
+    nearest = (torch.arange(frames, device=places.device) + stride // 2) // stride
     nearest = nearest.clamp(max=places.shape[-1] - 1)
     count = torch.bincount(nearest, minlength=places.shape[-1]).to(places)
     return (places / count.clamp(min=1))[..., nearest]
