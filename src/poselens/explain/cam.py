@@ -79,13 +79,7 @@ def attribute_frames(
             do not fit.
         NumericFault: ``EXP-005`` where the attribution is not finite.
     """
-    plain = require_plain(network)
-    if method not in METHODS:
-        raise UsageError(
-            "EXP-003",
-            f"found method {method!r}",
-            mend=f"use one of {', '.join(METHODS)}",
-        )
+    plain, method = require_plain(network), require_method(method)
     weights = _score_weights(plain, clips, classes, against)
     if method in PIXEL_METHODS:
         found = _of_pixels(plain, clips, weights, method)
@@ -100,6 +94,18 @@ def attribute_frames(
         )
     maps = F.interpolate(positive, size=clips.shape[-2:], mode="bilinear", align_corners=False)
     return over_clip(maps.cpu().numpy())
+
+
+def require_method(name: str) -> Method:
+    """Return the method called ``name``.
+
+    Raises:
+        UsageError: ``EXP-003`` for an unknown one.
+    """
+    for method in METHODS:
+        if method == name:
+            return method
+    raise UsageError("EXP-003", f"found method {name!r}", mend=f"use one of {', '.join(METHODS)}")
 
 
 def over_clip(maps: Float[np.ndarray, "n *a"]) -> Float[np.ndarray, "n *a"]:

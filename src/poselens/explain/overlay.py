@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from scipy.ndimage import map_coordinates
 
 from poselens.errors import UsageError
@@ -13,8 +14,12 @@ from poselens.errors import UsageError
 COLOURS = "inferno"
 """Map from 0 to 1: lightness rises evenly, so it is read without colours, and printed in grey."""
 
+CUT = (120, 200, 255)
+"""Colour of the frame around what the network sees; not one of the heat's."""
+
 _GREYS = (0.299, 0.587, 0.114)
 _DIMMED = 0.75  # brightness left where nothing speaks for the class
+_COVER = 0.7  # of the picture under the most
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +55,7 @@ def draw_heat(
     colour = colour_table()[np.round(share[..., 0] * 255).astype(np.uint8)]
     grey = (pictures @ np.array(_GREYS, np.float32) * _DIMMED)[..., None]
     # the square root lifts what is little above nothing, where the colours are dark
-    cover = 0.85 * np.sqrt(share)
+    cover = _COVER * np.sqrt(share)
     drawn: NDArray[np.uint8] = np.round((1 - cover) * grey + cover * colour).astype(np.uint8)
     return drawn
 
@@ -87,3 +92,25 @@ def in_frame(
     placed = np.stack([map_coordinates(each, places, order=1, mode="nearest") for each in maps])
     shown: NDArray[np.float32] = np.where(inside, placed, 0).astype(np.float32)
     return shown
+
+
+def draw_cut(
+    pictures: UInt8[np.ndarray, "t h w 3"],
+    corner: tuple[float, float],
+    extent: tuple[float, float],
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Return pictures with a thin frame around what was cut out of them for the network.
+
+    Args:
+        pictures: RGB.
+        corner: Left and top edge (x, y) of the cut in their pixels.
+        extent: Its (height, width).
+    """
+    right, bottom = corner[0] + extent[1] - 1, corner[1] + extent[0] - 1
+    framed = []
+    for each in pictures:
+        picture = Image.fromarray(each)
+        width = max(1, round(max(picture.size) / 160))
+        ImageDraw.Draw(picture).rectangle((*corner, right, bottom), outline=CUT, width=width)
+        framed.append(np.asarray(picture))
+    return np.stack(framed)

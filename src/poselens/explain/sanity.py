@@ -22,6 +22,9 @@ from poselens.errors import UsageError
 RANDOM_LIMIT = 0.5
 """Mean rank correlation with random weights above which a map does not show the weights."""
 
+FEWEST = 5
+"""Clips, or groups of them, below which an interval says too little to decide by."""
+
 Attribute = Callable[[nn.Module], Float[np.ndarray, "n *a"]]
 """Asks a network about the same clips: one array per clip."""
 
@@ -33,16 +36,42 @@ _ROUNDS, _LEVEL = 2000, 0.95
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean over clips and its 95 % bootstrap interval; over groups of clips where given."""
+    """A mean over clips and its 95 % bootstrap interval.
+
+    Attributes:
+        mean: Over clips.
+        low: Lower end of the interval.
+        high: Upper end.
+        clips: How many.
+        units: What was resampled: as many clips, or fewer groups of them.
+    """
 
     mean: float
     low: float
     high: float
     clips: int
+    units: int
+
+    @property
+    def decides(self) -> bool:
+        """Whether there are enough units for the interval to mean something."""
+        return self.units >= FEWEST
+
+    @property
+    def counted(self) -> str:
+        """How many clips, in how many groups."""
+        groups = f" in {self.units} groups" if self.units != self.clips else ""
+        return f"{self.clips} clips{groups}"
 
     def as_dict(self) -> dict[str, float | int]:
         """Return the facts for JSON."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "clips": self.clips}
+        return {
+            "mean": self.mean,
+            "low": self.low,
+            "high": self.high,
+            "clips": self.clips,
+            "units": self.units,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +85,8 @@ class Randomisation:
         plain: Clips whose map had no variation, in either network, in each step; they have no
             rank and are left out of ``ranks``.
         passes: Whether the maps of the wholly random network are unlike: the upper end of the
-            interval of the rank correlation lies under `RANDOM_LIMIT`. None where it has none.
+            interval of the rank correlation lies under `RANDOM_LIMIT`. None where that cannot be
+            said: no rank, or fewer than `FEWEST` units.
     """
 
     layers: Sequence[str]
@@ -72,8 +102,10 @@ class Randomisation:
         if last is None:
             return "random weights: undecided, no map of the random network has any variation"
         found = f"rank correlation {last.mean:.2f} [{last.low:.2f}, {last.high:.2f}]"
-        word = "passes" if self.passes else "fails"
-        return f"random weights: {word}, {found} with all weights random, limit {RANDOM_LIMIT}"
+        return (
+            f"random weights: {_word(self.passes)}, {found} with all weights random, limit "
+            f"{RANDOM_LIMIT}, {last.counted}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts for JSON."""
@@ -111,18 +143,20 @@ class Removal:
     gain: MeanInterval
 
     @property
-    def passes(self) -> bool:
-        """Whether the attribution's order is better than chance, by the whole interval."""
-        return self.gain.low > 0
+    def passes(self) -> bool | None:
+        """Whether the attribution's order is better than chance, by the whole interval.
+
+        None with fewer than `FEWEST` units.
+        """
+        return self.gain.low > 0 if self.gain.decides else None
 
     @property
     def verdict(self) -> str:
         """One line for a reader."""
-        word = "passes" if self.passes else "fails"
         gain = f"{self.gain.mean:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}]"
         return (
-            f"{self.kind}: {word}, area {self.area.mean:.3f} against {self.random_area.mean:.3f} "
-            f"in random order, better by {gain}, {self.gain.clips} clips"
+            f"{self.kind}: {_word(self.passes)}, area {self.area.mean:.3f} against "
+            f"{self.random_area.mean:.3f} in random order, better by {gain}, {self.gain.counted}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,6 +171,10 @@ class Removal:
             "passes": self.passes,
             "verdict": self.verdict,
         }
+
+
+def _word(passes: bool | None) -> str:
+    return "undecided" if passes is None else "passes" if passes else "fails"
 
 
 def randomise(network: nn.Module, layer: str, seed: int) -> None:
@@ -196,7 +234,7 @@ def randomisation_test(
         likeness.append(float(np.mean(alike)))
         plain.append(int((~known).sum()))
     last = ranks[-1]
-    passes = None if last is None else last.high < RANDOM_LIMIT
+    passes = last.high < RANDOM_LIMIT if last is not None and last.decides else None
     return Randomisation(layers, ranks, likeness, plain, passes)
 
 
@@ -340,4 +378,4 @@ def mean_interval(
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _ROUNDS)
     means = (drawn @ sums) / (drawn @ sizes)
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return MeanInterval(float(values.mean()), float(low), float(high), len(values))
+    return MeanInterval(float(values.mean()), float(low), float(high), len(values), count)

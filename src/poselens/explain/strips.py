@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from poselens.errors import UsageError
-from poselens.explain.overlay import COLOURS
+from poselens.explain.overlay import draw_heat
 
 MOST_COLUMNS = 10
 """Frames shown of a clip; of more, as many evenly spread ones."""
@@ -26,7 +26,7 @@ Kind = Literal["png", "svg"]
 
 _TILE = 1.05  # inches across
 _PIXELS = 180  # of a tile across
-_LABELS, _HEAD, _CURVE, _GAP, _EDGE = 1.55, 0.62, 0.8, 0.07, 0.12  # inches
+_LABELS, _HEAD, _TITLE, _CURVE, _GAP, _EDGE = 1.55, 0.62, 0.36, 0.8, 0.07, 0.12  # inches
 _INK, _MUTED, _LINE = "#1b2027", "#667080", "#e1e5ea"
 _LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"))
 """Of the palette of Okabe and Ito, told apart by colour-blind people; by dashes in print."""
@@ -77,54 +77,99 @@ class StripRow:
     curve: Curve | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Rows about one clip.
+
+    Attributes:
+        rows: With as many pictures as there are times.
+        times: Seconds of each frame.
+        title: What is said of the clip; nothing where the figure's own title says it.
+    """
+
+    rows: Sequence[StripRow]
+    times: Float[np.ndarray, " t"]
+    title: str = ""
+
+
 def time_curve(maps: Float[np.ndarray, "t *a"], times: Float[np.ndarray, " t"]) -> Curve:
     """Return the mean of each frame's map as a share of the frame with the largest mean."""
     means = maps.reshape(len(maps), -1).mean(axis=1).astype(np.float64)
     return Curve(np.asarray(times, np.float64), means / max(float(means.max()), 1e-12))
 
 
-def strip_figure(
-    rows: Sequence[StripRow], times: Float[np.ndarray, " t"], *, title: str, subtitle: str = ""
-) -> Figure:
+def strip_figure(sections: Sequence[Section], *, title: str, subtitle: str = "") -> Figure:
     """Lay rows of frames out under each other, with the colours' legend and curves over time.
 
     Args:
-        rows: With as many pictures as there are times.
-        times: Seconds of each frame.
+        sections: One or more clips.
         title: First line.
         subtitle: Second line.
 
     Raises:
         UsageError: ``EXP-009`` for no row, or a row with another number of pictures.
     """
-    if not rows or any(len(row.pictures) != len(times) for row in rows):
-        raise UsageError(
-            "EXP-009",
-            f"found rows of {[len(row.pictures) for row in rows]} pictures for {len(times)} times",
-            mend="give a picture for each time",
-        )
-    shown = np.arange(len(times))
-    if len(times) > MOST_COLUMNS:
-        shown = np.linspace(0, len(times) - 1, MOST_COLUMNS).round().astype(int)
-    across = _LABELS + len(shown) * (_TILE + _GAP) + _EDGE
-    heights = [_TILE * row.pictures.shape[1] / row.pictures.shape[2] for row in rows]
-    curves = [row for row in rows if row.curve is not None]
-    down = _HEAD + sum(heights) + _GAP * len(rows) + _EDGE + (_CURVE + 0.45 if curves else 0)
+    for section in sections:
+        counts = [len(row.pictures) for row in section.rows]
+        if not counts or set(counts) != {len(section.times)}:
+            raise UsageError(
+                "EXP-009",
+                f"found rows of {counts} pictures for {len(section.times)} times",
+                mend="give a picture for each time",
+            )
+    columns = max((len(_shown(section)) for section in sections), default=0)
+    across = _LABELS + columns * (_TILE + _GAP) + _EDGE
+    down = _HEAD + sum(_height(section) for section in sections)
+    legend = any(row.curve for section in sections for row in section.rows)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(max(across, 5.5), down), facecolor="white")
-        _draw_head(figure, title, subtitle, legend=bool(curves))
+        _draw_head(figure, title, subtitle, legend=legend)
         top = _HEAD
-        for row, height in zip(rows, heights, strict=True):
-            axes = _axes(figure, _LABELS, top, len(shown) * (_TILE + _GAP) - _GAP, height)
-            axes.imshow(_joined(row.pictures[shown]), aspect="auto", interpolation="none")
-            axes.set_axis_off()
-            if top == _HEAD:
-                _draw_times(axes, times[shown])
-            _say(figure, 0.1, top + height / 2, row.name, note=row.note)
-            top += height + _GAP
-        if curves:
-            _draw_curves(figure, curves, top + 0.12, times[shown])
+        for section in sections:
+            _draw_section(figure, section, top)
+            top += _height(section)
     return figure
+
+
+def _shown(section: Section) -> NDArray[np.int64]:
+    """Return which frames are shown."""
+    count = len(section.times)
+    return np.linspace(0, count - 1, min(count, MOST_COLUMNS)).round().astype(np.int64)
+
+
+def _tile_height(row: StripRow) -> float:
+    height, width = row.pictures.shape[1:3]
+    return _TILE * float(height / width)
+
+
+def _height(section: Section) -> float:
+    curves = any(row.curve for row in section.rows)
+    tiles = sum(_tile_height(row) + _GAP for row in section.rows)
+    return tiles + _EDGE + (_TITLE if section.title else 0) + (_CURVE + 0.5 if curves else 0)
+
+
+def _draw_section(figure: Figure, section: Section, top: float) -> None:
+    shown = _shown(section)
+    width = len(shown) * (_TILE + _GAP) - _GAP
+    if section.title:
+        across, down = figure.get_size_inches()
+        figure.text(
+            0.1 / across, 1 - (top + 0.08) / down, _cut(section.title, int(across / 0.075)),
+            va="center", weight="bold",
+        )  # fmt: skip
+        top += _TITLE
+    for number, row in enumerate(section.rows):
+        height = _tile_height(row)
+        axes = _axes(figure, _LABELS, top, width, height)
+        axes.imshow(_joined(row.pictures[shown]), aspect="auto", interpolation="none")
+        axes.set_axis_off()
+        if number == 0:
+            _draw_times(axes, section.times[shown])
+        _say(figure, 0.1, top + height / 2, row.name, note=row.note)
+        top += height + _GAP
+    curves = [row for row in section.rows if row.curve is not None]
+    if curves:
+        _draw_curves(figure, curves, top + 0.12, section.times[shown])
 
 
 def render(figure: Figure, kind: Kind, *, name: str = "strip") -> bytes:
@@ -171,10 +216,10 @@ def _say(figure: Figure, left: float, top: float, name: str, *, note: str) -> No
     across, down = figure.get_size_inches()
     at, lines = left / across, note.split("\n") if note else []
     first = 1 - (top - 0.075 * len(lines)) / down
-    figure.text(at, first, _cut(name, 24), va="center", weight="bold")
+    figure.text(at, first, _cut(name, 19), va="center", weight="bold")
     for number, line in enumerate(lines, start=1):
         y = first - 0.15 * number / down
-        figure.text(at, y, _cut(line, 27), va="center", color=_MUTED, fontsize=7.5)
+        figure.text(at, y, _cut(line, 25), va="center", color=_MUTED, fontsize=7.5)
 
 
 def _cut(text: str, longest: int) -> str:
@@ -192,7 +237,10 @@ def _draw_head(figure: Figure, title: str, subtitle: str, *, legend: bool) -> No
     if not legend:
         return
     axes = _axes(figure, across - 2.05, 0.11, 1.1, 0.11)
-    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=COLOURS)
+    # over the grey of a picture, as the maps are
+    grey = np.full((1, 1, 256, 3), 128, np.uint8)
+    ramp = draw_heat(grey, np.linspace(0, 1, 256, dtype=np.float32)[None, None])
+    axes.imshow(ramp[0], aspect="auto")
     axes.set_axis_off()
     for side, x, word in (("right", -0.04, "nothing"), ("left", 1.04, "most in the clip")):
         axes.text(x, 0.5, word, transform=axes.transAxes, ha=side, va="center", fontsize=7.5,

@@ -1,0 +1,152 @@
+"""``poselens explain``: where the networks look, as strips, videos and a page; and Figure 3."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from poselens.cli.output import Device, Json, give_json, tell
+
+
+class _WithDefault(TyperGroup):
+    """Take what is no command for the model and data of ``clips``."""
+
+    default_command = "clips"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the command that is meant first."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [self.default_command, *args]
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
+app = typer.Typer(
+    cls=_WithDefault,
+    help="Show what networks look at: explain MODEL DATA ..., or explain figure3 ...",
+    no_args_is_help=True,
+)
+
+Protocol = Annotated[str, typer.Option(help="Split of the data set.")]
+ClipIds = Annotated[list[str] | None, typer.Option("--clip", help="Clip to explain, by id.")]
+Method = Annotated[
+    str,
+    typer.Option(help="gradcam, gradcam++, hirescam, integrated-gradients or input-x-gradient."),
+]
+Layer = Annotated[str | None, typer.Option(help="Layer of the RGB network; its last if left out.")]
+
+
+@app.command("clips")
+def clips(
+    model: Annotated[Path, typer.Argument(help="Bundle or run.")],
+    folder: Annotated[Path, typer.Argument(help="Data set folder.")],
+    protocol: Protocol,
+    out: Annotated[Path, typer.Option(help="Folder for the page, strips, videos and JSON.")],
+    clip: ClipIds = None,
+    part: Annotated[str, typer.Option(help="train, val or test, where no clip is named.")] = "test",
+    top: Annotated[
+        int, typer.Option(min=1, help="Clips of each kind, the most confident first.")
+    ] = 4,
+    pick: Annotated[str, typer.Option(help="wrong, right or both.")] = "both",
+    about: Annotated[
+        str, typer.Option("--class", help="predicted, label, pair, or a class's name.")
+    ] = "predicted",
+    method: Method = "gradcam",
+    layer: Layer = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also write a video of each clip.")
+    ] = False,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Explain what a bundle or run says of some clips.
+
+    Exit code 1 when a clip could not be read.
+    """
+    from poselens.checkpoint import make_folder
+    from poselens.cli.progress import bar
+    from poselens.data.folder import open_folder
+    from poselens.explain.cam import require_method
+    from poselens.recipes.choosing import choose_clips
+    from poselens.recipes.explaining import Asking, explain_clips, load_plain
+    from poselens.recognition.bundle import require_unused
+
+    way = require_method(method)
+    require_unused(out)
+    make_folder(out)
+    data = open_folder(folder)
+    bundle = load_plain(model, device)
+    with bar("scoring", None) as told:
+        chosen = choose_clips(
+            bundle, data, protocol, ids=clip or (), part=part, top=top, pick=pick, told=told
+        )
+    asking = Asking(way, layer, about, video, sanity)
+    words = ["poselens", "explain", str(model), str(folder), "--protocol", protocol]
+    words += [f"--clip={each}" for each in clip or []]
+    words += [] if clip else ["--part", part, "--top", str(top), "--pick", pick]
+    words += ["--class", about, "--method", method, *(["--layer", layer] if layer else [])]
+    words += [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
+    commands = [shlex.join([*words, "--out", str(out)])]
+    with bar("explaining", len(chosen.clips)) as told:
+        facts = explain_clips(
+            bundle, data, protocol, chosen, out, asking, commands=commands, told=told
+        )
+    if as_json:
+        give_json(facts)
+    else:
+        for check in facts["sanity"].values():
+            for test in check.values():
+                tell(test["verdict"])
+        for name, reason in list(facts["skipped"].items())[:10]:
+            tell(f"  {name}: {reason}")
+        tell(facts["page"])
+    return 1 if facts["skipped"] else 0
+
+
+@app.command("figure3")
+def figure3(
+    runs: Annotated[
+        tuple[Path, Path, Path], typer.Option(help="Three RGB runs: baseline, MA and STAA.")
+    ],
+    data: Annotated[Path, typer.Option(help="Data set folder.")],
+    protocol: Protocol,
+    out: Annotated[Path, typer.Option(help="Picture to write: .svg or .png.")],
+    clip: ClipIds = None,
+    about: Annotated[
+        str, typer.Option("--class", help="label, predicted, pair, or a class's name.")
+    ] = "label",
+    method: Method = "gradcam",
+    layer: Layer = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Draw Figure 3: the same frames under the maps of three networks, in rows."""
+    from poselens.data.folder import open_folder
+    from poselens.explain.cam import require_method
+    from poselens.recipes.figure3 import draw_figure3
+
+    way = require_method(method)
+    facts = draw_figure3(
+        list(runs),
+        open_folder(data),
+        protocol,
+        out,
+        ids=clip or (),
+        method=way,
+        layer=layer,
+        about=about,
+        device=device,
+    )
+    if as_json:
+        give_json(facts)
+    else:
+        names = [each["name"] for each in facts["networks"]]
+        if names != ["baseline", "MA", "STAA"]:
+            tell(f"note: by their settings the runs are {', '.join(names)}")
+        tell(str(out))
+    return 0

@@ -1,0 +1,196 @@
+"""Figure 3: what several RGB networks look at, in rows, on the same frames of the same clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poselens.checkpoint import make_folder, write_bytes
+from poselens.clips.stream import RgbStream
+from poselens.data.folder import ClipFolder
+from poselens.errors import UsageError
+from poselens.explain.cam import Method
+from poselens.explain.overlay import draw_heat
+from poselens.explain.strips import Kind, Section, StripRow, render, strip_figure
+from poselens.recipes.choosing import Chosen, choose_clips, classes_asked
+from poselens.recipes.explaining import RgbExplanation, explain_rgb, load_plain
+from poselens.recipes.seen_clip import see_clip
+from poselens.recognition.bundle import Bundle
+from poselens.recognition.streams import TrainedStream
+
+_NAMES = {
+    (False, False): "baseline",
+    (True, False): "MA",
+    (False, True): "TA",
+    (True, True): "STAA",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One row of the figure: a run, its RGB stream, and what it says of the clips."""
+
+    name: str
+    run: Path
+    bundle: Bundle
+    trained: TrainedStream
+    chosen: Chosen
+
+
+def draw_figure3(
+    runs: Sequence[Path],
+    folder: ClipFolder,
+    protocol: str,
+    out: Path,
+    *,
+    ids: Sequence[str] = (),
+    method: Method = "gradcam",
+    layer: str | None = None,
+    about: str = "label",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Draw the same frames under the maps of several networks, and return the facts.
+
+    Departure: the paper's figure shows one clip of FineGym and does not say how it was chosen or
+    which class is explained. Here the clips are named; without, it is the test clip of which the
+    last network is surest among those it gets right. The class is the clip's own.
+
+    Args:
+        runs: RGB runs or bundles: the baseline, MA and STAA, or any others.
+        folder: The data set they were trained on.
+        protocol: Name of the split.
+        out: Target; ``.png`` or ``.svg``.
+        ids: Clips.
+        method: Of attribution.
+        layer: Of the networks; None for the last of each.
+        about: Class that is explained: ``label``, ``predicted`` by each network, or a name.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Raises:
+        UsageError: ``EXP-007`` for another suffix, ``EXP-012`` for networks that read other
+            frames, ``EXP-006`` for a run without pictures; else as ``explain.cam`` and
+            ``recipes.choosing``.
+    """
+    kind = _kind(out)
+    bundles = [load_plain(run, device) for run in runs]
+    if not ids:
+        best = choose_clips(bundles[-1], folder, protocol, top=1, pick="right")
+        ids = [str(folder.ids[clip]) for clip in best.clips]
+    networks = [
+        _network(run, bundle, choose_clips(bundle, folder, protocol, ids=ids))
+        for run, bundle in zip(runs, bundles, strict=True)
+    ]
+    make_folder(out.parent)
+    parts = folder.parts(protocol)
+    sections: list[Section] = []
+    entries: list[dict[str, Any]] = []
+    for row, clip in enumerate(networks[0].chosen.clips.tolist()):
+        found = [_explained(each, folder, row, about, method, layer) for each in networks]
+        _require_same_frames(networks, found)
+        label = int(folder.labels[clip])
+        known = folder.info.classes[label] if label >= 0 else "no label"
+        title = f"{folder.ids[clip]}: {known} ({parts[clip] or 'in no part'} of {protocol})"
+        rows = [StripRow("original", found[0].seen.pictures)]
+        rows += [_row(each, one, row) for each, one in zip(networks, found, strict=True)]
+        sections.append(Section(rows, found[0].seen.times, title))
+        entries.append(_facts(str(folder.ids[clip]), known, networks, found, row))
+    figure = strip_figure(
+        sections,
+        title=f"{method}: " + ", ".join(each.name for each in networks),
+        subtitle=f"{folder.info.name}; what speaks for the clip's {about}; scaled once a network",
+    )
+    write_bytes(out, render(figure, kind, name="figure3"))
+    return {
+        "figure": str(out),
+        "dataset": folder.info.name,
+        "protocol": protocol,
+        "method": method,
+        "about": about,
+        "networks": [{"name": each.name, "run": str(each.run)} for each in networks],
+        "clips": entries,
+    }
+
+
+def _kind(out: Path) -> Kind:
+    if out.suffix == ".png":
+        return "png"
+    if out.suffix == ".svg":
+        return "svg"
+    raise UsageError(
+        "EXP-007",
+        f"found a picture of kind {out.suffix!r}",
+        file=out,
+        mend="name it .png or .svg",
+    )
+
+
+def rgb_of(bundle: Bundle) -> TrainedStream:
+    """Return the RGB stream of a bundle that has one (`load_plain`)."""
+    return next(each for each in bundle.streams if isinstance(each.stream, RgbStream))
+
+
+def _network(run: Path, bundle: Bundle, chosen: Chosen) -> Network:
+    """Name a network by what it has of Table 4: MA, TA, both or neither."""
+    trained = rgb_of(bundle)
+    assert isinstance(trained.stream, RgbStream)
+    settings = trained.stream.network
+    return Network(_NAMES[settings.attend, settings.aggregate], run, bundle, trained, chosen)
+
+
+def _explained(
+    network: Network,
+    folder: ClipFolder,
+    row: int,
+    about: str,
+    method: Method,
+    layer: str | None,
+) -> RgbExplanation:
+    assert isinstance(network.trained.stream, RgbStream)
+    wanted, against = classes_asked(about, network.chosen, network.bundle.classes)
+    seen = see_clip(folder, int(network.chosen.clips[row]), network.trained.stream.input)
+    other = None if against is None else int(against[row])
+    return explain_rgb(network.trained, seen, int(wanted[row]), other, method=method, layer=layer)
+
+
+def _require_same_frames(networks: Sequence[Network], found: Sequence[RgbExplanation]) -> None:
+    first = found[0].seen.frames
+    for network, each in zip(networks, found, strict=True):
+        if not np.array_equal(each.seen.frames, first):
+            raise UsageError(
+                "EXP-012",
+                f"the networks read other frames: {first.tolist()} and "
+                f"{each.seen.frames.tolist()} of clip {each.seen.id}",
+                file=network.run,
+                mend="compare runs of the same input.segments and input.snippet",
+            )
+
+
+def _row(network: Network, found: RgbExplanation, row: int) -> StripRow:
+    says = network.chosen.streams[network.trained.stream.name][row]
+    best = int(np.nan_to_num(says, nan=-1).argmax())
+    note = f"says {network.bundle.classes[best]}\n{100 * says[best]:.0f} %"
+    return StripRow(network.name, draw_heat(found.seen.pictures, found.maps), note, found.curve)
+
+
+def _facts(
+    clip: str,
+    label: str,
+    networks: Sequence[Network],
+    found: Sequence[RgbExplanation],
+    row: int,
+) -> dict[str, Any]:
+    return {
+        "id": clip,
+        "label": label,
+        "networks": [
+            {
+                "name": network.name,
+                "predicted": network.bundle.classes[int(network.chosen.predicted[row])],
+                "probability": float(np.nanmax(network.chosen.probabilities[row])),
+                **each.as_dict(),
+            }
+            for network, each in zip(networks, found, strict=True)
+        ],
+    }
