@@ -53,7 +53,7 @@ def test_neither_the_maps_scale_nor_a_shift_of_both_matters(
     attribution[:, 4:20, 4:28] = draw.random((4, 16, 24))
     moved = np.roll(attribution, (down, right), axis=(1, 2))
     before = moving_body_share(attribution, joints, radius=2.0)
-    after = moving_body_share(scale * moved, joints + [right, down], radius=2.0)
+    after = moving_body_share(scale * moved, joints + np.array([right, down]), radius=2.0)
     assert after.share == pytest.approx(before.share, rel=1e-9)
     assert after.chance == before.chance
 

@@ -21,9 +21,7 @@ def speeds_by_loops(joints: np.ndarray) -> np.ndarray:
     for m, t, v in np.ndindex(people, frames, count):
         if not np.isfinite(joints[m, t, v]).all():
             continue
-        near = [
-            s for s in (t - 1, t + 1) if 0 <= s < frames and np.isfinite(joints[m, s, v]).all()
-        ]
+        near = [s for s in (t - 1, t + 1) if 0 <= s < frames and np.isfinite(joints[m, s, v]).all()]
         if len(near) == 2:
             found[m, t, v] = math.dist(joints[m, t + 1, v], joints[m, t - 1, v]) / 2
         elif near:

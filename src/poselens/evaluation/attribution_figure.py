@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Rectangle
@@ -182,7 +182,7 @@ def _draw_grid(
 
 def _add_row(
     paths: dict[int, list[Path]],
-    shades: Sequence[int],
+    shades: Int[np.ndarray, " t"],
     edges: Float[np.ndarray, " e"],
     row: float,
 ) -> None:

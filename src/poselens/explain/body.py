@@ -1,4 +1,4 @@
-"""Attribution of joints drawn on the body, in the frames of the clip or in a view from the front."""
+"""Attribution of joints drawn on the body, in the clip's frames or in a view from the front."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -220,9 +220,7 @@ def _draw_people(
     return np.asarray(picture.convert("RGB"))
 
 
-def _draw_bone(
-    pen: ImageDraw.ImageDraw, ends: Sequence[float], share: float, thick: float
-) -> None:
+def _draw_bone(pen: ImageDraw.ImageDraw, ends: Sequence[float], share: float, thick: float) -> None:
     # mixed here: Pillow writes over what is there, it does not mix
     part = min(max(share, 0.0), 1.0) ** 0.5
     red, green, blue = (
@@ -256,9 +254,7 @@ def _draw_legend(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
     if total + 2 * gap > width:
         return
     left, top = width - total - gap, height - round(font.size * 1.7)
-    pen.rectangle(
-        (left - gap, top - gap // 2, width, height), fill=(*CANVAS, 190)
-    )
+    pen.rectangle((left - gap, top - gap // 2, width, height), fill=(*CANVAS, 190))
     pen.text((left, top), words[0], font=font, fill=(*_EDGE, 255))
     start, thick = left + room[0] + gap, font.size * 0.7
     middle = top + font.size * 0.65

@@ -14,6 +14,7 @@ its attribution at t is that step's. For motion, "held still" is 0 everywhere an
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -187,9 +188,9 @@ class _Score:
         with torch.no_grad():
             columns = self.network(joints[:1], self.present[:1]).shape[1]
         asked = self.classes if self.against is None else torch.cat([self.classes, self.against])
-        if len(asked) and not (0 <= int(asked.min()) and int(asked.max()) < columns):
-            wrong = int(asked.min()) if int(asked.min()) < 0 else int(asked.max())
-            raise UsageError("EXP-031", f"found class {wrong}, expected 0 to {columns - 1}")
+        wrong = asked[(asked < 0) | (asked >= columns)].tolist()
+        if wrong:
+            raise UsageError("EXP-031", f"found class {wrong[0]}, expected 0 to {columns - 1}")
 
     def __call__(self, joints: Inputs) -> Float[Tensor, " n"]:
         """Return the score of each input; they may be several of each clip, clips within."""
@@ -332,7 +333,7 @@ def occlude(score: _Score, known: Inputs, start: Inputs, *, parts: int = PARTS) 
         (person, joint, first, last)
         for person in range(people)
         for joint in range(joints)
-        for first, last in zip(edges[:-1], edges[1:], strict=True)
+        for first, last in pairwise(edges)
     ]
     together = max(_TOGETHER // max(n, 1), 1)
     with torch.no_grad():

@@ -212,7 +212,7 @@ def _cover(
     y = np.arange(top, bottom)[:, None] + 0.5
     along = (end - start).astype(np.float64)
     length = float(along @ along)
-    part: Float[np.ndarray, "..."] = np.zeros((1, 1))
+    part = np.zeros((1, 1))
     if length > 0:
         part = np.clip(((x - start[0]) * along[0] + (y - start[1]) * along[1]) / length, 0, 1)
     away = (x - start[0] - part * along[0]) ** 2 + (y - start[1] - part * along[1]) ** 2
@@ -252,7 +252,7 @@ def moving_joint_share(
     return MovingShare(_total(weights[chosen]), float(chosen.sum() / known.sum()))
 
 
-def _weights(attribution: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def _weights(attribution: Float[np.ndarray, "*a"]) -> Float[np.ndarray, "*a"]:
     """Return the attribution in float64, its sum 1."""
     found = attribution.astype(np.float64)
     if not np.isfinite(found).all() or (found < 0).any():
@@ -269,7 +269,7 @@ def _weights(attribution: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
             "found an attribution that is 0 everywhere, expected something to share out",
             mend="leave the clip out: nothing speaks for the class",
         )
-    weights: Float[np.ndarray, "..."] = found / total
+    weights: Float[np.ndarray, "*a"] = found / total
     return weights
 
 
