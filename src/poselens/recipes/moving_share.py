@@ -160,6 +160,8 @@ def _require_sensible(runs: Sequence[Path], question: ShareQuestion) -> None:
     wrong = None
     if not runs:
         wrong = "no run"
+    elif len({path.resolve() for path in runs}) < len(runs):
+        wrong = "one run twice"
     elif question.limit is not None and question.limit < 1:
         wrong = f"a limit of {question.limit} clips"
     elif not question.radius > 0:
@@ -169,16 +171,16 @@ def _require_sensible(runs: Sequence[Path], question: ShareQuestion) -> None:
     if wrong is not None:
         raise UsageError(
             "EXP-038",
-            f"found {wrong}; expected a run or more, a limit and a radius above 0, and a share of "
+            f"found {wrong}; expected different runs, a limit and a radius above 0, and a share of "
             "moving joints in (0, 1]",
         )
 
 
 def _load(runs: Sequence[Path], folder: ClipFolder, device: str) -> list[_Run]:
-    loaded = [_Run(path.name, path, load_run(path, device=choose_device(device), folded=False))
-              for path in runs]  # fmt: skip
-    if len({run.name for run in loaded}) < len(loaded):
-        loaded = [_Run(str(run.folder), run.folder, run.trained) for run in loaded]
+    loaded = [
+        _Run(name, path, load_run(path, device=choose_device(device), folded=False))
+        for name, path in zip(_names(runs), runs, strict=True)
+    ]
     kinds = {run.trained.stream.branch for run in loaded}
     if len(kinds) > 1:
         raise UsageError(
@@ -190,6 +192,22 @@ def _load(runs: Sequence[Path], folder: ClipFolder, device: str) -> list[_Run]:
     for run in loaded:
         require_fitting(run.trained, folder)
     return loaded
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """Return the shortest part of each path that tells the runs apart: their own names if it can.
+
+    Runs of sweeps are called alike (``seed=0``) in folders that are not.
+    """
+    own = [path.resolve().name for path in runs]
+    if len(set(own)) == len(own):
+        return own
+    parts = [list(path.resolve().parts) for path in runs]
+    for end in (0, -1):
+        while all(len(each) > 1 for each in parts) and len({each[end] for each in parts}) == 1:
+            for each in parts:
+                each.pop(end)
+    return ["/".join(each) for each in parts]
 
 
 def _shuffled(run: _Run) -> _Run:
