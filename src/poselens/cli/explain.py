@@ -86,12 +86,10 @@ def clips(
             bundle, data, protocol, ids=clip or (), part=part, top=top, pick=pick, told=told
         )
     asking = Asking(way, layer, about, video, sanity)
-    words = ["poselens", "explain", str(model), str(folder), "--protocol", protocol]
-    words += [f"--clip={each}" for each in clip or []]
-    words += [] if clip else ["--part", part, "--top", str(top), "--pick", pick]
-    words += ["--class", about, "--method", method, *(["--layer", layer] if layer else [])]
-    words += [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
-    commands = [shlex.join([*words, "--out", str(out)])]
+    options = {"protocol": protocol, "class": about, "method": method, "layer": layer}
+    options |= {} if clip else {"part": part, "top": str(top), "pick": pick}
+    flags = [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
+    commands = [_typed(model, folder, options, clip or [], [*flags, "--out", str(out)])]
     with bar("explaining", len(chosen.clips)) as told:
         facts = explain_clips(
             bundle, data, protocol, chosen, out, asking, commands=commands, told=told
@@ -106,6 +104,15 @@ def clips(
             tell(f"  {name}: {reason}")
         tell(facts["page"])
     return 1 if facts["skipped"] else 0
+
+
+def _typed(
+    model: Path, folder: Path, options: dict[str, str | None], clips: list[str], rest: list[str]
+) -> str:
+    """Return the command line again, for whoever wants the same page."""
+    words = ["poselens", "explain", str(model), str(folder)]
+    words += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return shlex.join([*words, *(f"--clip={clip}" for clip in clips), *rest])
 
 
 @app.command("figure3")

@@ -324,21 +324,33 @@ def removal_curves(
         )
     found = np.stack(curves)  # (clips, orders, 2, steps + 1)
     by_map, by_chance = found[:, 0], found[:, 1:].mean(axis=1)
-    results = []
-    for row, kind, sign in ((0, "deletion", -1.0), (1, "insertion", 1.0)):
-        own, chance = _area(by_map[:, row]), _area(by_chance[:, row])
-        results.append(
-            Removal(
-                kind,
-                shares,
-                by_map[:, row].mean(axis=0),
-                by_chance[:, row].mean(axis=0),
-                mean_interval(own, groups, seed=seed),
-                mean_interval(chance, groups, seed=seed),
-                mean_interval(sign * (own - chance), groups, seed=seed),
-            )
-        )
-    return results[0], results[1]
+    kinds = (("deletion", -1.0), ("insertion", 1.0))
+    deletion, insertion = (
+        _removal(kind, sign, shares, by_map[:, row], by_chance[:, row], groups, seed)
+        for row, (kind, sign) in enumerate(kinds)
+    )
+    return deletion, insertion
+
+
+def _removal(
+    kind: str,
+    sign: float,
+    shares: Float[np.ndarray, " steps"],
+    by_map: Float[np.ndarray, "n steps"],
+    by_chance: Float[np.ndarray, "n steps"],
+    groups: Sequence[str] | None,
+    seed: int,
+) -> Removal:
+    own, chance = _area(by_map), _area(by_chance)
+    return Removal(
+        kind,
+        shares,
+        by_map.mean(axis=0),
+        by_chance.mean(axis=0),
+        mean_interval(own, groups, seed=seed),
+        mean_interval(chance, groups, seed=seed),
+        mean_interval(sign * (own - chance), groups, seed=seed),
+    )
 
 
 def _area(curves: Float[np.ndarray, "n steps"]) -> Float[np.ndarray, " n"]:
