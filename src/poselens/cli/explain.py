@@ -35,6 +35,10 @@ Method = Annotated[
     str,
     typer.Option(help="gradcam, gradcam++, hirescam, integrated-gradients or input-x-gradient."),
 ]
+Top = Annotated[int, typer.Option(min=1, help="Clips of each kind, the most confident first.")]
+Sanity = Annotated[
+    bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
+]
 Layer = Annotated[str | None, typer.Option(help="Layer of the RGB network; its last if left out.")]
 
 
@@ -46,9 +50,7 @@ def clips(
     out: Annotated[Path, typer.Option(help="Folder for the page, strips, videos and JSON.")],
     clip: ClipIds = None,
     part: Annotated[str, typer.Option(help="train, val or test, where no clip is named.")] = "test",
-    top: Annotated[
-        int, typer.Option(min=1, help="Clips of each kind, the most confident first.")
-    ] = 4,
+    top: Top = 4,
     pick: Annotated[str, typer.Option(help="wrong, right or both.")] = "both",
     about: Annotated[
         str, typer.Option("--class", help="predicted, label, pair, or a class's name.")
@@ -58,9 +60,7 @@ def clips(
     video: Annotated[
         bool, typer.Option("--video", help="Also write a video of each clip.")
     ] = False,
-    sanity: Annotated[
-        bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
-    ] = False,
+    sanity: Sanity = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:

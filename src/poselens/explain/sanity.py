@@ -220,6 +220,7 @@ def randomisation_test(
     if not layers:
         raise UsageError("EXP-011", "found no layer to make random", mend="name at least one")
     own, random = attribute(network), copy.deepcopy(network)
+    _require_groups(groups, len(own))
     ranks: list[MeanInterval | None] = []
     likeness: list[float] = []
     plain: list[int] = []
@@ -378,12 +379,7 @@ def mean_interval(
     Raises:
         UsageError: ``EXP-011`` for groups that do not fit.
     """
-    if groups is not None and len(groups) != len(values):
-        raise UsageError(
-            "EXP-011",
-            f"found {len(groups)} groups for {len(values)} clips",
-            mend="give one group per clip",
-        )
+    _require_groups(groups, len(values))
     units = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(units.max()) + 1
     sums, sizes = (np.bincount(units, part, count) for part in (values, np.ones(len(values))))
@@ -391,3 +387,12 @@ def mean_interval(
     means = (drawn @ sums) / (drawn @ sizes)
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return MeanInterval(float(values.mean()), float(low), float(high), len(values), count)
+
+
+def _require_groups(groups: Sequence[str] | None, clips: int) -> None:
+    if groups is not None and len(groups) != clips:
+        raise UsageError(
+            "EXP-011",
+            f"found {len(groups)} groups for {clips} clips",
+            mend="give one group per clip",
+        )

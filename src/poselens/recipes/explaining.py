@@ -118,7 +118,8 @@ def explain_clips(
 
     Raises:
         UsageError: ``EXP-002``, ``EXP-003`` as ``explain.cam``, ``EXP-010`` for a class that is
-            not known, ``EXP-006`` where not one clip can be read.
+            not known.
+        InputError: ``EVAL-011`` where not one clip can be read.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
     wanted, against = classes_asked(asking.about, chosen, bundle.classes)
@@ -153,8 +154,8 @@ def explain_clips(
 
 def _require_some(work: _Work) -> None:
     if not work.entries:
-        raise UsageError(
-            "EXP-006",
+        raise InputError(
+            "EVAL-011",
             f"not one of {len(work.chosen.clips)} clips can be read, the first because: "
             f"{next(iter(work.skipped.values()), 'none given')}",
             file=work.folder.root,

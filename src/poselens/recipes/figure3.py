@@ -109,15 +109,10 @@ def draw_figure3(
         "scaled once for each network and clip",
     )
     write_bytes(out, render(figure, kind, name="figure3"))
-    return {
-        "figure": str(out),
-        "dataset": folder.info.name,
-        "protocol": protocol,
-        "method": method,
-        "about": about,
-        "networks": [{"name": each.name, "run": str(each.run)} for each in networks],
-        "clips": [facts for _, facts in drawn],
-    }
+    facts = {"dataset": folder.info.name, "protocol": protocol, "method": method, "about": about}
+    named = [{"name": each.name, "run": str(each.run)} for each in networks]
+    clips = [facts for _, facts in drawn]
+    return {"figure": str(out), **facts, "networks": named, "clips": clips}
 
 
 def _clip(
