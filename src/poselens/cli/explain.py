@@ -64,10 +64,7 @@ def clips(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Explain what a bundle or run says of some clips.
-
-    Exit code 1 when a clip could not be read.
-    """
+    """Explain what a model says of some clips; exit code 1 when one could not be read."""
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder

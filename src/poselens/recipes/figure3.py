@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poselens.checkpoint import make_folder, write_bytes
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
 from poselens.explain.cam import Method
-from poselens.explain.overlay import draw_heat
+from poselens.explain.overlay import draw_cut, draw_heat
 from poselens.explain.strips import Kind, Section, StripRow, render, strip_figure
 from poselens.recipes.choosing import Chosen, choose_clips, classes_asked
 from poselens.recipes.explaining import load_plain
@@ -125,8 +126,11 @@ def _clip(
     label, part = int(folder.labels[clip]), str(folder.parts(protocol)[clip])
     known = folder.info.classes[label] if label >= 0 else "no label"
     title = f"{folder.ids[clip]}: {known} ({part or 'no'} part of {protocol})"
-    rows = [StripRow("original", found[0].seen.pictures)]
-    rows += [_row(each, one, row) for each, one in zip(networks, found, strict=True)]
+    # networks that look at other regions are compared in the whole frame
+    places = {(each.seen.placement, each.seen.cut) for each in found}
+    whole = found[0].seen.whole_frames() if len(places) > 1 else None
+    rows = [StripRow("original", found[0].seen.pictures if whole is None else whole)]
+    rows += [_row(each, one, row, whole) for each, one in zip(networks, found, strict=True)]
     facts = {
         "id": str(folder.ids[clip]),
         "label": known,
@@ -199,8 +203,14 @@ def _require_same_frames(networks: Sequence[Network], found: Sequence[RgbExplana
             )
 
 
-def _row(network: Network, found: RgbExplanation, row: int) -> StripRow:
+def _row(
+    network: Network, found: RgbExplanation, row: int, whole: NDArray[np.uint8] | None
+) -> StripRow:
     says = network.chosen.streams[network.trained.stream.name][row]
     best = int(np.nan_to_num(says, nan=-1).argmax())
     note = f"says {network.bundle.classes[best]}\n{100 * says[best]:.0f} %"
-    return StripRow(network.name, draw_heat(found.seen.pictures, found.maps), note, found.curve)
+    if whole is None:
+        drawn = draw_heat(found.seen.pictures, found.maps)
+    else:
+        drawn = draw_cut(draw_heat(whole, found.in_whole_frames()), *found.seen.cut)
+    return StripRow(network.name, drawn, note, found.curve)
