@@ -38,6 +38,10 @@ Method = Annotated[
     str,
     typer.Option(help="gradcam, gradcam++, hirescam, integrated-gradients or input-x-gradient."),
 ]
+Top = Annotated[int, typer.Option(min=1, help="Clips of each kind, the most confident first.")]
+Sanity = Annotated[
+    bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
+]
 Layer = Annotated[str | None, typer.Option(help="Layer of the RGB network; its last if left out.")]
 
 
@@ -49,9 +53,7 @@ def clips(
     out: Annotated[Path, typer.Option(help="Folder for the page, strips, videos and JSON.")],
     clip: ClipIds = None,
     part: Annotated[str, typer.Option(help="train, val or test, where no clip is named.")] = "test",
-    top: Annotated[
-        int, typer.Option(min=1, help="Clips of each kind, the most confident first.")
-    ] = 4,
+    top: Top = 4,
     pick: Annotated[str, typer.Option(help="wrong, right or both.")] = "both",
     about: Annotated[
         str, typer.Option("--class", help="predicted, label, pair, or a class's name.")
@@ -61,16 +63,11 @@ def clips(
     video: Annotated[
         bool, typer.Option("--video", help="Also write a video of each clip.")
     ] = False,
-    sanity: Annotated[
-        bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
-    ] = False,
+    sanity: Sanity = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Explain what a bundle or run says of some clips.
-
-    Exit code 1 when a clip could not be read.
-    """
+    """Explain what a model says of some clips; exit code 1 when one could not be read."""
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
@@ -89,12 +86,10 @@ def clips(
             bundle, data, protocol, ids=clip or (), part=part, top=top, pick=pick, told=told
         )
     asking = Asking(way, layer, about, video, sanity)
-    words = ["poselens", "explain", str(model), str(folder), "--protocol", protocol]
-    words += [f"--clip={each}" for each in clip or []]
-    words += [] if clip else ["--part", part, "--top", str(top), "--pick", pick]
-    words += ["--class", about, "--method", method, *(["--layer", layer] if layer else [])]
-    words += [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
-    commands = [shlex.join([*words, "--out", str(out)])]
+    options = {"protocol": protocol, "class": about, "method": method, "layer": layer}
+    options |= {} if clip else {"part": part, "top": str(top), "pick": pick}
+    flags = [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
+    commands = [_typed(model, folder, options, clip or [], [*flags, "--out", str(out)])]
     with bar("explaining", len(chosen.clips)) as told:
         facts = explain_clips(
             bundle, data, protocol, chosen, out, asking, commands=commands, told=told
@@ -109,6 +104,15 @@ def clips(
             tell(f"  {name}: {reason}")
         tell(facts["page"])
     return 1 if facts["skipped"] else 0
+
+
+def _typed(
+    model: Path, folder: Path, options: dict[str, str | None], clips: list[str], rest: list[str]
+) -> str:
+    """Return the command line again, for whoever wants the same page."""
+    words = ["poselens", "explain", str(model), str(folder)]
+    words += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return shlex.join([*words, *(f"--clip={clip}" for clip in clips), *rest])
 
 
 @app.command("figure3")

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -97,6 +97,29 @@ def frames_of(
     shape = (frames, attribution.shape[0], attribution.shape[2])
     shown: Float[np.ndarray, "m f v"] = found.reshape(shape).transpose(1, 0, 2).astype(np.float32)
     return shown
+
+
+def over_stretches(
+    attribution: Float[np.ndarray, "m f v"], frames: Int[np.ndarray, " t"]
+) -> Float[np.ndarray, "m t v"]:
+    """Return the mean attribution around each of some frames, half way to the next ones.
+
+    An attribution has peaks of a frame or two; of a few frames that are shown, none might be one.
+
+    Args:
+        attribution: Over all frames of a clip (:func:`frames_of`).
+        frames: The frames that are shown, ascending.
+    """
+    count = attribution.shape[1]
+    middles = (frames[1:] + frames[:-1] + 1) // 2
+    edges = np.clip(np.concatenate([[0], middles, [count]]), 0, count)
+    means = [
+        # a frame that is shown twice shares its stretch
+        attribution[:, first : max(last, first + 1)].mean(axis=1)
+        for first, last in zip(np.minimum(edges[:-1], count - 1), edges[1:], strict=True)
+    ]
+    found: Float[np.ndarray, "m t v"] = np.stack(means, axis=1)
+    return found
 
 
 def front_view(

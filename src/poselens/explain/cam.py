@@ -58,9 +58,8 @@ def attribute_frames(
     Source: Selvaraju et al., ICCV 2017 (Grad-CAM); Chattopadhay et al., WACV 2018 (++); Draelos,
     Carin 2020 (HiResCAM); Sundararajan et al., ICML 2017 (integrated gradients); captum's layers.
 
-    Departure: the paper shows Grad-CAM and says neither the layer nor what becomes of time. A
-    channel has one weight in the whole clip, not one a frame: frames then differ by what is in
-    them alone. Where the layer is the last one the two are the same.
+    Departure: the paper says neither the layer nor what becomes of time. A channel has one weight
+    in the whole clip, not one a frame; at the last layer the two are the same.
 
     Args:
         network: As it was trained, in evaluation mode; neither folded nor compiled.

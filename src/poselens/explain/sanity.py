@@ -220,6 +220,7 @@ def randomisation_test(
     if not layers:
         raise UsageError("EXP-011", "found no layer to make random", mend="name at least one")
     own, random = attribute(network), copy.deepcopy(network)
+    _require_groups(groups, len(own))
     ranks: list[MeanInterval | None] = []
     likeness: list[float] = []
     plain: list[int] = []
@@ -324,21 +325,33 @@ def removal_curves(
         )
     found = np.stack(curves)  # (clips, orders, 2, steps + 1)
     by_map, by_chance = found[:, 0], found[:, 1:].mean(axis=1)
-    results = []
-    for row, kind, sign in ((0, "deletion", -1.0), (1, "insertion", 1.0)):
-        own, chance = _area(by_map[:, row]), _area(by_chance[:, row])
-        results.append(
-            Removal(
-                kind,
-                shares,
-                by_map[:, row].mean(axis=0),
-                by_chance[:, row].mean(axis=0),
-                mean_interval(own, groups, seed=seed),
-                mean_interval(chance, groups, seed=seed),
-                mean_interval(sign * (own - chance), groups, seed=seed),
-            )
-        )
-    return results[0], results[1]
+    kinds = (("deletion", -1.0), ("insertion", 1.0))
+    deletion, insertion = (
+        _removal(kind, sign, shares, by_map[:, row], by_chance[:, row], groups, seed)
+        for row, (kind, sign) in enumerate(kinds)
+    )
+    return deletion, insertion
+
+
+def _removal(
+    kind: str,
+    sign: float,
+    shares: Float[np.ndarray, " steps"],
+    by_map: Float[np.ndarray, "n steps"],
+    by_chance: Float[np.ndarray, "n steps"],
+    groups: Sequence[str] | None,
+    seed: int,
+) -> Removal:
+    own, chance = _area(by_map), _area(by_chance)
+    return Removal(
+        kind,
+        shares,
+        by_map.mean(axis=0),
+        by_chance.mean(axis=0),
+        mean_interval(own, groups, seed=seed),
+        mean_interval(chance, groups, seed=seed),
+        mean_interval(sign * (own - chance), groups, seed=seed),
+    )
 
 
 def _area(curves: Float[np.ndarray, "n steps"]) -> Float[np.ndarray, " n"]:
@@ -366,12 +379,7 @@ def mean_interval(
     Raises:
         UsageError: ``EXP-011`` for groups that do not fit.
     """
-    if groups is not None and len(groups) != len(values):
-        raise UsageError(
-            "EXP-011",
-            f"found {len(groups)} groups for {len(values)} clips",
-            mend="give one group per clip",
-        )
+    _require_groups(groups, len(values))
     units = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(units.max()) + 1
     sums, sizes = (np.bincount(units, part, count) for part in (values, np.ones(len(values))))
@@ -379,3 +387,12 @@ def mean_interval(
     means = (drawn @ sums) / (drawn @ sizes)
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return MeanInterval(float(values.mean()), float(low), float(high), len(values), count)
+
+
+def _require_groups(groups: Sequence[str] | None, clips: int) -> None:
+    if groups is not None and len(groups) != clips:
+        raise UsageError(
+            "EXP-011",
+            f"found {len(groups)} groups for {clips} clips",
+            mend="give one group per clip",
+        )

@@ -1,7 +1,7 @@
 """Explain what a bundle or run says of some clips: strips, videos, a page, and checks of them.
 
 This is where the streams' own attributions meet on the same frames. Each stream adds rows to the
-strip of a clip (`_rows_of`); nothing else knows which kind of network was asked.
+strip of a clip (`_explain_clip`); nothing else knows which kind of network was asked.
 """
 
 import re
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 import poselens
@@ -22,13 +21,13 @@ from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import InputError, UsageError
 from poselens.evaluation.explain_page import ExplainedClip, ExplainPage, write_explain_page
-from poselens.explain.cam import PIXEL_METHODS, Method, attribute_frames, find_layer, require_plain
-from poselens.explain.overlay import draw_cut, draw_heat, in_frame
+from poselens.explain.cam import PIXEL_METHODS, Method, find_layer, require_plain
 from poselens.explain.sanity import FEWEST
-from poselens.explain.strips import Curve, Section, StripRow, render, strip_figure, time_curve
+from poselens.explain.strips import Section, StripRow, render, strip_figure
 from poselens.recipes.choosing import Chosen, classes_asked
 from poselens.recipes.explained_sanity import RgbSanity, check_rgb
 from poselens.recipes.heat_video import write_heat_video
+from poselens.recipes.rgb_explaining import explain_rgb, rgb_rows
 from poselens.recipes.seen_clip import SeenClip, see_clip
 from poselens.recognition.bundle import Bundle, load_bundle
 from poselens.recognition.streams import TrainedStream
@@ -55,68 +54,6 @@ class Asking:
     sanity: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class RgbExplanation:
-    """Where an RGB stream looked in one clip.
-
-    Attributes:
-        stream: Name of the stream.
-        seen: The clip as the stream saw it: frames, times, and joints in the input's pixels.
-        maps: ``(s, h, w)`` in pixels of the stream's input, 1 at the largest of the clip.
-        curve: How much falls on each moment.
-    """
-
-    stream: str
-    seen: SeenClip
-    maps: Float[np.ndarray, "s h w"]
-    curve: Curve
-
-    def in_whole_frames(self) -> Float[np.ndarray, "s fh fw"]:
-        """Return the maps in pixels of the whole frames that are shown, 0 where nobody looked."""
-        corner, extent = cut_in_shown(self.seen)
-        return in_frame(self.maps, corner=corner, extent=extent, frame_size=self.seen.shown_size)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the facts for JSON."""
-        where, box = self.seen.placement, self.seen.source.region.box
-        return {
-            "frames": self.seen.frames.tolist(),
-            "times_s": [round(float(time), 4) for time in self.seen.times],
-            "share_of_strongest_moment": [round(float(v), 4) for v in self.curve.values],
-            "region": [box.left, box.top, box.right, box.bottom],
-            "seen": [where.left, where.top, where.left + where.width, where.top + where.height],
-            "nothing_found": not bool(self.maps.any()),
-        }
-
-
-def explain_rgb(
-    trained: TrainedStream,
-    seen: SeenClip,
-    wanted: int,
-    against: int | None = None,
-    *,
-    method: Method = "gradcam",
-    layer: str | None = None,
-) -> RgbExplanation:
-    """Ask an RGB stream where it sees a class in one clip; raises as ``attribute_frames``."""
-    maps = attribute_frames(
-        trained.network,
-        seen.inputs[None].to(trained.device),
-        np.array([wanted]),
-        against=None if against is None else np.array([against]),
-        method=method,
-        layer=layer,
-    )[0]
-    return RgbExplanation(trained.stream.name, seen, maps, time_curve(maps, seen.times))
-
-
-def cut_in_shown(seen: SeenClip) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return corner (x, y) and (height, width) of what the network sees, in the shown frames."""
-    where, (height, width) = seen.placement, seen.shown_size
-    down, across = height / seen.frame_size[0], width / seen.frame_size[1]
-    return (where.left * across, where.top * down), (where.height * down, where.width * across)
-
-
 def load_plain(model: Path, device: str) -> Bundle:
     """Read a bundle or run with networks as they were trained, and find what can be explained.
 
@@ -138,12 +75,19 @@ def load_plain(model: Path, device: str) -> Bundle:
 
 @dataclass(eq=False)
 class _Work:
-    """What is gathered while clips are explained one after another."""
+    """What is asked about which clips, and what is gathered while they are explained."""
 
+    bundle: Bundle
+    folder: ClipFolder
+    chosen: Chosen
+    out: Path
+    asking: Asking
+    wanted: NDArray[np.int64]
+    against: NDArray[np.int64] | None
     entries: list[dict[str, Any]] = field(default_factory=list)
     shown: list[ExplainedClip] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    # (stream, clip seen, class): what the checks look at again
+    # what the checks look at again: the stream, the clip as it saw it, the class
     seen: list[tuple[TrainedStream, SeenClip, int]] = field(default_factory=list)
 
 
@@ -174,112 +118,90 @@ def explain_clips(
 
     Raises:
         UsageError: ``EXP-002``, ``EXP-003`` as ``explain.cam``, ``EXP-010`` for a class that is
-            not known, ``EXP-006`` where not one clip can be read.
+            not known.
+        InputError: ``EVAL-011`` where not one clip can be read.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
     wanted, against = classes_asked(asking.about, chosen, bundle.classes)
-    for trained in bundle.streams:
-        if isinstance(trained.stream, RgbStream):
-            find_layer(require_plain(trained.network), asking.layer)
+    layers = _layers(bundle, asking)
     make_folder(out / "clips")
-    work, parts = _Work(skipped=dict(chosen.skipped)), folder.parts(protocol)
+    work = _Work(bundle, folder, chosen, out, asking, wanted, against, skipped={**chosen.skipped})
     for row, clip in enumerate(chosen.clips.tolist()):
-        other = None if against is None else int(against[row])
         try:
-            _explain_clip(
-                bundle, folder, chosen, row, out, asking, int(wanted[row]), other,
-                str(parts[clip]), work,
-            )  # fmt: skip
+            _explain_clip(work, row, str(folder.parts(protocol)[clip]))
         except InputError as fault:
             work.skipped[str(folder.ids[clip])] = f"{fault.code} {fault}"
         if told is not None:
             told(1)
-    if not work.entries:
-        raise UsageError(
-            "EXP-006",
-            f"not one of {len(chosen.clips)} clips can be read, the first because: "
-            f"{next(iter(work.skipped.values()), 'none given')}",
-            file=folder.root,
-        )
-    checks = _checks(work, folder, asking) if asking.sanity else []
+    _require_some(work)
+    checks = _checks(work) if asking.sanity else []
     facts = {
         "dataset": folder.info.name,
         "data_fingerprint": folder.fingerprint(),
         "protocol": protocol,
         "poselens": poselens.__version__,
         "method": asking.method,
-        "layers": _layers(bundle, asking),
+        "layers": layers,
         "about": asking.about,
         "clips": work.entries,
         "skipped": work.skipped,
         "sanity": {check.stream: check.as_dict() for check in checks},
     }
     write_json(out / FACTS_FILE, facts)
-    _write_page(out, facts, work, checks, bundle, commands)
+    _write_page(facts, work, checks, commands)
     return {**facts, "page": str(out / PAGE_FILE)}
 
 
-def _explain_clip(
-    bundle: Bundle,
-    folder: ClipFolder,
-    chosen: Chosen,
-    row: int,
-    out: Path,
-    asking: Asking,
-    wanted: int,
-    against: int | None,
-    part: str,
-    work: _Work,
-) -> None:
-    """Explain one clip with every stream, and write its pictures."""
-    name = str(folder.ids[chosen.clips[row]])
+def _require_some(work: _Work) -> None:
+    if not work.entries:
+        raise InputError(
+            "EVAL-011",
+            f"not one of {len(work.chosen.clips)} clips can be read, the first because: "
+            f"{next(iter(work.skipped.values()), 'none given')}",
+            file=work.folder.root,
+            mend="name other clips, or mend these",
+        )
+
+
+def _explain_clip(work: _Work, row: int, part: str) -> None:
+    """Explain one clip with every stream that sees pictures, and write its pictures."""
+    clip, chosen = int(work.chosen.clips[row]), work.chosen
+    name, asking = str(work.folder.ids[clip]), work.asking
+    wanted = int(work.wanted[row])
+    against = None if work.against is None else int(work.against[row])
+    entry = _said(work.bundle, chosen, row, wanted, against) | {"id": name, "part": part or None}
     file = f"clips/{len(work.entries) + 1:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}"
     rows: list[StripRow] = []
     streams: dict[str, Any] = {}
-    entry = _said(bundle, chosen, row, wanted, against) | {"id": name, "part": part or None}
+    asked: list[tuple[TrainedStream, SeenClip, int]] = []
     times = np.zeros(0)
-    for trained in bundle.streams:
+    for trained in work.bundle.streams:
         if not isinstance(trained.stream, RgbStream):
             continue
-        seen = see_clip(folder, int(chosen.clips[row]), trained.stream.input)
+        seen = see_clip(work.folder, clip, trained.stream.input)
         found = explain_rgb(
             trained, seen, wanted, against, method=asking.method, layer=asking.layer
         )
-        times = seen.times
-        rows += rgb_rows(found, _surest(chosen.streams[trained.stream.name][row], bundle.classes))
+        own = chosen.streams[trained.stream.name][row]
+        rows, times = [*rows, *rgb_rows(found, _surest(own, work.bundle.classes))], seen.times
         streams[found.stream] = found.as_dict()
-        work.seen.append((trained, seen, wanted))
+        asked.append((trained, seen, wanted))
         if asking.video:
             entry["video"] = f"{file}.mp4"
             write_heat_video(
-                out / entry["video"], found.seen, found.in_whole_frames(),
+                work.out / entry["video"],
+                seen,
+                found.in_whole_frames(),
                 caption=f"{name}\n{entry['told']}",
-                scores=list(zip(bundle.classes, chosen.probabilities[row], strict=True)),
-            )  # fmt: skip
+                scores=list(zip(work.bundle.classes, chosen.probabilities[row], strict=True)),
+            )
     figure = strip_figure([Section(rows, times)], title=name, subtitle=entry["told"])
-    write_bytes(out / f"{file}.png", render(figure, "png"))
+    write_bytes(work.out / f"{file}.png", render(figure, "png"))
     work.entries.append(entry | {"strip": f"{file}.png", "streams": streams})
+    work.seen += asked
     work.shown.append(
-        ExplainedClip(
-            title=name,
-            told=entry["told"],
-            right=entry["right"],
-            strip=f"{file}.png",
-            video=entry.get("video"),
-        )
+        ExplainedClip(name, entry["told"], entry["right"], f"{file}.png", entry.get("video"))
     )
-
-
-def rgb_rows(found: RgbExplanation, note: str) -> list[StripRow]:
-    """Return the rows of an RGB stream: what it sees, its map over that, and in whole frames."""
-    seen, (corner, extent) = found.seen, cut_in_shown(found.seen)
-    whole = draw_heat(seen.whole_frames(), found.in_whole_frames())
-    heat = draw_heat(seen.pictures, found.maps)
-    return [
-        StripRow("clip", seen.pictures, f"as {found.stream} sees it"),
-        StripRow(found.stream, heat, note, found.curve),
-        StripRow("whole frame", draw_cut(whole, corner, extent), "framed: what it sees"),
-    ]
 
 
 def _surest(probabilities: NDArray[np.float64], classes: Sequence[str]) -> str:
@@ -325,8 +247,9 @@ def _layers(bundle: Bundle, asking: Asking) -> dict[str, str | None]:
     }
 
 
-def _checks(work: _Work, folder: ClipFolder, asking: Asking) -> list[RgbSanity]:
+def _checks(work: _Work) -> list[RgbSanity]:
     """Check each RGB stream's attributions over all clips that were explained."""
+    folder, asking = work.folder, work.asking
     subjects = folder.column("subject")
     by_stream: dict[str, list[tuple[TrainedStream, SeenClip, int]]] = {}
     for trained, seen, wanted in work.seen:
@@ -348,12 +271,7 @@ def _checks(work: _Work, folder: ClipFolder, asking: Asking) -> list[RgbSanity]:
 
 
 def _write_page(
-    out: Path,
-    facts: Mapping[str, Any],
-    work: _Work,
-    checks: Sequence[RgbSanity],
-    bundle: Bundle,
-    commands: Sequence[str],
+    facts: Mapping[str, Any], work: _Work, checks: Sequence[RgbSanity], commands: Sequence[str]
 ) -> None:
     layers = [f"{name}: {layer}" for name, layer in facts["layers"].items() if layer]
     page = ExplainPage(
@@ -363,7 +281,7 @@ def _write_page(
             "Layer": ", ".join(layers) or "none, pixels",
             "Question": facts["about"],
             "Protocol": facts["protocol"],
-            "Streams": ", ".join(trained.stream.name for trained in bundle.streams),
+            "Streams": ", ".join(trained.stream.name for trained in work.bundle.streams),
             "Data": facts["data_fingerprint"][:16],
             "poselens": facts["poselens"],
         },
@@ -372,4 +290,4 @@ def _write_page(
         skipped=[f"{clip}: {reason}" for clip, reason in work.skipped.items()],
         commands=commands,
     )
-    write_explain_page(out / PAGE_FILE, page)
+    write_explain_page(work.out / PAGE_FILE, page)

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poselens.checkpoint import make_folder, write_bytes
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
 from poselens.explain.cam import Method
-from poselens.explain.overlay import draw_heat
+from poselens.explain.overlay import draw_cut, draw_heat
 from poselens.explain.strips import Kind, Section, StripRow, render, strip_figure
 from poselens.recipes.choosing import Chosen, choose_clips, classes_asked
-from poselens.recipes.explaining import RgbExplanation, explain_rgb, load_plain
+from poselens.recipes.explaining import load_plain
+from poselens.recipes.rgb_explaining import RgbExplanation, explain_rgb
 from poselens.recipes.seen_clip import see_clip
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.streams import TrainedStream
@@ -26,6 +28,20 @@ _NAMES = {
     (False, True): "TA",
     (True, True): "STAA",
 }
+
+
+_ASKED = {
+    "label": "the clip's own class",
+    "predicted": "the class each network gives",
+    "pair": "the clip's own class rather than the one next to it",
+}
+
+
+@dataclass(frozen=True)
+class _Question:
+    about: str
+    method: Method
+    layer: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +69,9 @@ def draw_figure3(
 ) -> dict[str, Any]:
     """Draw the same frames under the maps of several networks, and return the facts.
 
-    Departure: the paper's figure shows one clip of FineGym and does not say how it was chosen or
-    which class is explained. Here the clips are named; without, it is the test clip of which the
-    last network is surest among those it gets right. The class is the clip's own.
+    Departure: the paper shows one clip and does not say how it was chosen or which class is
+    explained. Without named clips, here it is the test clip of which the last network is surest
+    among those it gets right. The class is the clip's own.
 
     Args:
         runs: RGB runs or bundles: the baseline, MA and STAA, or any others.
@@ -70,8 +86,7 @@ def draw_figure3(
 
     Raises:
         UsageError: ``EXP-007`` for another suffix, ``EXP-012`` for networks that read other
-            frames, ``EXP-006`` for a run without pictures; else as ``explain.cam`` and
-            ``recipes.choosing``.
+            frames, ``EXP-006`` for a run without pictures; else as `explain_rgb`, `choose_clips`.
     """
     kind = _kind(out)
     bundles = [load_plain(run, device) for run in runs]
@@ -83,34 +98,54 @@ def draw_figure3(
         for run, bundle in zip(runs, bundles, strict=True)
     ]
     make_folder(out.parent)
-    parts = folder.parts(protocol)
-    sections: list[Section] = []
-    entries: list[dict[str, Any]] = []
-    for row, clip in enumerate(networks[0].chosen.clips.tolist()):
-        found = [_explained(each, folder, row, about, method, layer) for each in networks]
-        _require_same_frames(networks, found)
-        label = int(folder.labels[clip])
-        known = folder.info.classes[label] if label >= 0 else "no label"
-        title = f"{folder.ids[clip]}: {known} ({parts[clip] or 'in no part'} of {protocol})"
-        rows = [StripRow("original", found[0].seen.pictures)]
-        rows += [_row(each, one, row) for each, one in zip(networks, found, strict=True)]
-        sections.append(Section(rows, found[0].seen.times, title))
-        entries.append(_facts(str(folder.ids[clip]), known, networks, found, row))
+    question = _Question(about, method, layer)
+    drawn = [
+        _clip(networks, folder, protocol, row, question)
+        for row in range(len(networks[0].chosen.clips))
+    ]
     figure = strip_figure(
-        sections,
+        [section for section, _ in drawn],
         title=f"{method}: " + ", ".join(each.name for each in networks),
-        subtitle=f"{folder.info.name}; what speaks for the clip's {about}; scaled once a network",
+        subtitle=f"{folder.info.name}; what speaks for {_ASKED.get(about, about)}; colours are "
+        "scaled once for each network and clip",
     )
     write_bytes(out, render(figure, kind, name="figure3"))
-    return {
-        "figure": str(out),
-        "dataset": folder.info.name,
-        "protocol": protocol,
-        "method": method,
-        "about": about,
-        "networks": [{"name": each.name, "run": str(each.run)} for each in networks],
-        "clips": entries,
+    facts = {"dataset": folder.info.name, "protocol": protocol, "method": method, "about": about}
+    named = [{"name": each.name, "run": str(each.run)} for each in networks]
+    clips = [facts for _, facts in drawn]
+    return {"figure": str(out), **facts, "networks": named, "clips": clips}
+
+
+def _clip(
+    networks: Sequence[Network], folder: ClipFolder, protocol: str, row: int, question: _Question
+) -> tuple[Section, dict[str, Any]]:
+    """Return the rows of one clip and its facts."""
+    clip = int(networks[0].chosen.clips[row])
+    found = [_explained(each, folder, row, question) for each in networks]
+    _require_same_frames(networks, found)
+    label, part = int(folder.labels[clip]), str(folder.parts(protocol)[clip])
+    known = folder.info.classes[label] if label >= 0 else "no label"
+    title = f"{folder.ids[clip]}: {known} ({part or 'no'} part of {protocol})"
+    # networks that look at other regions are compared in the whole frame
+    places = {(each.seen.placement, each.seen.cut) for each in found}
+    whole = found[0].seen.whole_frames() if len(places) > 1 else None
+    rows = [StripRow("original", found[0].seen.pictures if whole is None else whole)]
+    rows += [_row(each, one, row, whole) for each, one in zip(networks, found, strict=True)]
+    facts = {
+        "id": str(folder.ids[clip]),
+        "label": known,
+        "part": part or None,
+        "networks": [
+            {
+                "name": network.name,
+                "predicted": network.bundle.classes[int(network.chosen.predicted[row])],
+                "probability": float(np.nanmax(network.chosen.probabilities[row])),
+                **each.as_dict(),
+            }
+            for network, each in zip(networks, found, strict=True)
+        ],
     }
+    return Section(rows, found[0].seen.times, title), facts
 
 
 def _kind(out: Path) -> Kind:
@@ -140,18 +175,19 @@ def _network(run: Path, bundle: Bundle, chosen: Chosen) -> Network:
 
 
 def _explained(
-    network: Network,
-    folder: ClipFolder,
-    row: int,
-    about: str,
-    method: Method,
-    layer: str | None,
+    network: Network, folder: ClipFolder, row: int, question: _Question
 ) -> RgbExplanation:
     assert isinstance(network.trained.stream, RgbStream)
-    wanted, against = classes_asked(about, network.chosen, network.bundle.classes)
+    wanted, against = classes_asked(question.about, network.chosen, network.bundle.classes)
     seen = see_clip(folder, int(network.chosen.clips[row]), network.trained.stream.input)
-    other = None if against is None else int(against[row])
-    return explain_rgb(network.trained, seen, int(wanted[row]), other, method=method, layer=layer)
+    return explain_rgb(
+        network.trained,
+        seen,
+        int(wanted[row]),
+        None if against is None else int(against[row]),
+        method=question.method,
+        layer=question.layer,
+    )
 
 
 def _require_same_frames(networks: Sequence[Network], found: Sequence[RgbExplanation]) -> None:
@@ -167,30 +203,14 @@ def _require_same_frames(networks: Sequence[Network], found: Sequence[RgbExplana
             )
 
 
-def _row(network: Network, found: RgbExplanation, row: int) -> StripRow:
+def _row(
+    network: Network, found: RgbExplanation, row: int, whole: NDArray[np.uint8] | None
+) -> StripRow:
     says = network.chosen.streams[network.trained.stream.name][row]
     best = int(np.nan_to_num(says, nan=-1).argmax())
     note = f"says {network.bundle.classes[best]}\n{100 * says[best]:.0f} %"
-    return StripRow(network.name, draw_heat(found.seen.pictures, found.maps), note, found.curve)
-
-
-def _facts(
-    clip: str,
-    label: str,
-    networks: Sequence[Network],
-    found: Sequence[RgbExplanation],
-    row: int,
-) -> dict[str, Any]:
-    return {
-        "id": clip,
-        "label": label,
-        "networks": [
-            {
-                "name": network.name,
-                "predicted": network.bundle.classes[int(network.chosen.predicted[row])],
-                "probability": float(np.nanmax(network.chosen.probabilities[row])),
-                **each.as_dict(),
-            }
-            for network, each in zip(networks, found, strict=True)
-        ],
-    }
+    if whole is None:
+        drawn = draw_heat(found.seen.pictures, found.maps)
+    else:
+        drawn = draw_cut(draw_heat(whole, found.in_whole_frames()), *found.seen.cut)
+    return StripRow(network.name, drawn, note, found.curve)

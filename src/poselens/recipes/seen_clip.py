@@ -65,6 +65,15 @@ class SeenClip:
         height, width = self.frame_size
         return max(1, round(height * self.shrink)), max(1, round(width * self.shrink))
 
+    @property
+    def cut(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Corner (x, y) and (height, width) of what the network sees, in the shown frames."""
+        where = self.placement
+        down = self.shown_size[0] / self.frame_size[0]
+        across = self.shown_size[1] / self.frame_size[1]
+        corner = (where.left * across, where.top * down)
+        return corner, (where.height * down, where.width * across)
+
     def whole_frames(self) -> UInt8[np.ndarray, "s fh fw 3"]:
         """Decode the whole frames that ``pictures`` were cut from, at `shown_size`."""
         return read_frames(
