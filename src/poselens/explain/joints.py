@@ -42,6 +42,8 @@ PARTS = 8
 """Stretches of time in which a joint is held still, one after the other."""
 _TOGETHER = 64
 """Inputs that go through the network at once."""
+_CLIPS, _GRADIENTS = 8, 16
+"""Clips, and inputs with their gradients, at once: a network keeps 40 MB of each."""
 
 
 def attribute_joints(
@@ -69,8 +71,8 @@ def attribute_joints(
 
     the second being completeness; the integral by Gauss-Legendre points (captum).
 
-    ``gradient-input``: the same with the gradient at x alone. ``grad-cam``: :func:`grad_cam`.
-    ``occlusion``: :func:`occlude`, which needs no gradient and checks the others.
+    ``gradient-input``: the same with the gradient at x alone. ``grad-cam``: :func:`_grad_cam`.
+    ``occlusion``: :func:`_occlude`, which needs no gradient and checks the others.
 
     Departure: the paper explains its RGB stream only. Grad-CAM and gradient times input are not
     rectified: what speaks against a class is negative, as in the other methods.
@@ -100,19 +102,13 @@ def attribute_joints(
             score.against = _targets(against, inputs, device)
         score.require_columns(known)
         start = baseline_inputs(inputs, baseline)
-        if method == "integrated-gradients":
-            found = _integrated(score, known, start, steps)
-        elif method == "gradient-input":
-            found = _gradient(score, known) * (known - start)
-        elif method == "grad-cam":
-            found = grad_cam(network, known, score)
-        elif method == "occlusion":
-            found = occlude(score, known, start, parts=parts)
-        else:
-            raise UsageError(
-                "EXP-030", f"unknown method {method!r}", mend=f"use one of {', '.join(METHODS)}"
-            )
-    summed: Attribution = found.sum(dim=1).permute(0, 3, 1, 2).detach().cpu().numpy()
+        require_method(method)
+        found = [
+            _of_clips(score.rows(chosen), known[chosen], start[chosen], method, steps, parts)
+            for chosen in (slice(first, first + _CLIPS) for first in range(0, len(known), _CLIPS))
+        ]
+    every = torch.cat(found) if found else torch.zeros_like(known)
+    summed: Attribution = every.sum(dim=1).permute(0, 3, 1, 2).detach().cpu().numpy()
     if not np.isfinite(summed).all():
         raise NumericFault(
             "EXP-032",
@@ -121,6 +117,31 @@ def attribute_joints(
             mend="look at the weights: the network itself may give logits that are not finite",
         )
     return summed
+
+
+def require_method(name: str) -> Method:
+    """Return the method called ``name``.
+
+    Raises:
+        UsageError: ``EXP-030`` for an unknown one.
+    """
+    for method in METHODS:
+        if method == name:
+            return method
+    raise UsageError("EXP-030", f"unknown method {name!r}", mend=f"use one of {', '.join(METHODS)}")
+
+
+def _of_clips(
+    score: "_Score", known: Inputs, start: Inputs, method: str, steps: int, parts: int
+) -> Inputs:
+    """Return the attribution of each coordinate of a few clips."""
+    if method == "integrated-gradients":
+        return _integrated(score, known, start, steps)
+    if method == "gradient-input":
+        return _gradient(score, known) * (known - start)
+    if method == "grad-cam":
+        return _grad_cam(score, known)
+    return _occlude(score, known, start, parts=parts)
 
 
 def baseline_of(stream: str) -> Baseline:
@@ -236,13 +257,10 @@ def _looked_at(network: nn.Module) -> Iterator[None]:
 
 
 def _integrated(score: _Score, known: Inputs, start: Inputs, steps: int) -> Inputs:
-    clips = max(_TOGETHER // steps, 1)
-    found = []
-    for first in range(0, len(known), clips):
-        chosen = slice(first, first + clips)
-        method = IntegratedGradients(score.rows(chosen))
-        found.append(method.attribute(known[chosen], start[chosen], n_steps=steps))
-    return torch.cat(found) if found else torch.zeros_like(known)
+    found: Inputs = IntegratedGradients(score).attribute(
+        known, start, n_steps=steps, internal_batch_size=max(_GRADIENTS, len(known))
+    )
+    return found
 
 
 def _gradient(score: _Score, known: Inputs) -> Inputs:
@@ -251,7 +269,7 @@ def _gradient(score: _Score, known: Inputs) -> Inputs:
     return slope
 
 
-def grad_cam(network: nn.Module, known: Inputs, score: _Score) -> Inputs:
+def _grad_cam(score: _Score, known: Inputs) -> Inputs:
     r"""Return Grad-CAM of the last block over time and joints, at coordinate 0 of the result.
 
     .. math::
@@ -269,6 +287,7 @@ def grad_cam(network: nn.Module, known: Inputs, score: _Score) -> Inputs:
     Raises:
         UsageError: ``EXP-030`` for a network that is no ``CtrGcn``.
     """
+    network = score.network
     if not isinstance(network, CtrGcn):
         raise UsageError(
             "EXP-030",
@@ -316,7 +335,7 @@ def _over_frames(
     return (places / count.clamp(min=1))[..., nearest]
 
 
-def occlude(score: _Score, known: Inputs, start: Inputs, *, parts: int = PARTS) -> Inputs:
+def _occlude(score: _Score, known: Inputs, start: Inputs, *, parts: int = PARTS) -> Inputs:
     r"""Return how much the score drops where one joint is held at its baseline for a while.
 
     .. math::
