@@ -192,7 +192,7 @@ def _explain_clip(work: _Work, row: int, part: str) -> None:
                 work.out / entry["video"],
                 seen,
                 found.in_whole_frames(),
-                caption=f"{name}\n{entry['told']}",
+                caption="\n".join([name, *entry["told"].split("; ")]),
                 scores=list(zip(work.bundle.classes, chosen.probabilities[row], strict=True)),
             )
     figure = strip_figure([Section(rows, times)], title=name, subtitle=entry["told"])
