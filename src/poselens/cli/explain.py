@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from poselens.cli.explain_share import share
 from poselens.cli.output import Device, Json, give_json, tell
 
 
@@ -28,6 +29,8 @@ app = typer.Typer(
     help="Show what networks look at: explain MODEL DATA ..., or explain figure3 ...",
     no_args_is_help=True,
 )
+
+app.command("share")(share)
 
 Protocol = Annotated[str, typer.Option(help="Split of the data set.")]
 ClipIds = Annotated[list[str] | None, typer.Option("--clip", help="Clip to explain, by id.")]
