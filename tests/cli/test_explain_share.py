@@ -19,7 +19,7 @@ def test_shares_are_told_as_a_table_json_and_a_picture(poselens, drawn, tmp_path
     assert answer.code == 0
     assert "times" in answer.out
     assert f"{100 * facts['runs'][0]['share']['mean']:.1f}" in answer.out
-    assert "integrated gradients" in answer.out
+    assert "integrated-gradients of the clip's own class" in answer.out
     assert str(picture) in answer.err
 
 
@@ -28,7 +28,7 @@ def test_rgb_runs_have_shares_of_pixels(poselens, drawn):
         "explain", "share", drawn.rgb, "--data", drawn.data, *WORDS, "--limit", 2, "--json"
     )
     assert answer.code == 0
-    assert answer.facts["attribution"].startswith("Grad-CAM")
+    assert answer.facts["attribution"].startswith("gradcam of layer4")
     assert answer.facts["radius"] == 0.5
 
 
@@ -38,5 +38,7 @@ def test_what_cannot_be_measured_is_refused(poselens, drawn, tmp_path):
     assert (answer.code, answer.facts["error"]["code"]) == (2, "CFG-011")
     answer = poselens(*words, drawn.rgb, "--json")
     assert (answer.code, answer.facts["error"]["code"]) == (2, "EXP-038")
+    answer = poselens(*words, "--method", "gradcam", "--json")
+    assert (answer.code, answer.facts["error"]["code"]) == (2, "EXP-030")
     answer = poselens(*words, "--cluster", "camera", "--json")
     assert (answer.code, answer.facts["error"]["code"]) == (2, "EXP-039")

@@ -8,7 +8,8 @@ import pytest
 from poselens.data.folder import open_folder
 from poselens.errors import CheckpointError, InputError, UsageError
 from poselens.explain.sanity import mean_interval
-from poselens.recipes.moving_share import CONTROL, ShareQuestion, moving_shares
+from poselens.recipes.moving_share import CONTROL, moving_shares
+from poselens.recipes.share_of_clip import ShareQuestion
 
 PROTOCOL = "cross-subject"
 
@@ -134,6 +135,27 @@ def test_questions_that_cannot_be_are_refused(drawn, code, text, changed):
     with pytest.raises(UsageError, match=text) as caught:
         measured([drawn.joint], drawn, **changed)
     assert caught.value.code == code
+
+
+def test_methods_and_layers_may_be_chosen(drawn):
+    coarse = measured([drawn.rgb], drawn, limit=3)
+    fine = measured([drawn.rgb], drawn, limit=3, method="hirescam", layer="layer3")
+    assert coarse["attribution"] == "gradcam of layer4.1, of the clip's own class"
+    assert fine["attribution"] == "hirescam of layer3.1, of the clip's own class"
+    assert coarse["runs"][0]["share"]["mean"] != fine["runs"][0]["share"]["mean"]
+    pixels = measured([drawn.rgb], drawn, limit=2, method="input-x-gradient")
+    assert pixels["attribution"] == "input-x-gradient of the clip's own class"
+    joints = measured([drawn.joint], drawn, limit=2, method="occlusion")
+    assert joints["attribution"] == "occlusion of the clip's own class"
+    for run, code, changed in (
+        (drawn.rgb, "EXP-003", {"method": "occlusion"}),
+        (drawn.rgb, "EXP-002", {"layer": "layer9"}),
+        (drawn.joint, "EXP-030", {"layer": "layer4"}),
+        (drawn.joint, "EXP-030", {"method": "gradcam++"}),
+    ):
+        with pytest.raises(UsageError) as caught:
+            measured([run], drawn, **changed)
+        assert caught.value.code == code
 
 
 def test_runs_that_cannot_be_compared_are_refused(drawn, tmp_path):

@@ -27,6 +27,10 @@ def share(
     radius: Annotated[
         float, typer.Option(help="Of the body around joints, in mean bone lengths; RGB only.")
     ] = 0.5,
+    method: Annotated[
+        str | None, typer.Option(help="gradcam for RGB, integrated-gradients for skeletons, ...")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the RGB networks.")] = None,
     cluster: Annotated[
         str | None,
         typer.Option(help="What intervals draw whole: subject, source or clip."),
@@ -47,12 +51,13 @@ def share(
     from poselens.data.folder import open_folder
     from poselens.evaluation.figures import standalone
     from poselens.evaluation.share_figure import ShareBar, share_figure
-    from poselens.recipes.moving_share import ShareQuestion, moving_shares
+    from poselens.recipes.moving_share import moving_shares
+    from poselens.recipes.share_of_clip import ShareQuestion
 
     if out is not None and out.suffix.lower() != ".svg":
         raise typer.BadParameter(f"--out expects a file ending in .svg, found {out.name!r}")
     folder = open_folder(data)
-    question = ShareQuestion(part, limit, moving, radius, cluster, control)
+    question = ShareQuestion(part, limit, moving, radius, method, layer, cluster, control)
     with bar("explaining", None) as told:
         facts = moving_shares(runs, folder, protocol, question, device=device, told=told)
     if out is not None:
@@ -65,6 +70,7 @@ def share(
                 entry["chance"],
             )
             for entry in facts["runs"]
+            if entry["share"] is not None
         ]
         make_folder(out.parent)
         label = f"share of attribution on the moving body, {facts['clips']} clips"
@@ -94,6 +100,7 @@ def _tell(facts: "Mapping[str, Any]") -> None:
                 else _with_interval(entry["difference"], sign="+"),
             ]
             for entry in facts["runs"]
+            if entry["share"] is not None
         ],
         caption=f"{facts['attribution']}; intervals over {unit}",
     )  # fmt: skip

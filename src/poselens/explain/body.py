@@ -23,7 +23,7 @@ CANVAS = (20, 23, 28)
 _GREYS = (0.299, 0.587, 0.114)
 _DIMMED = 0.75
 _EDGE, _BONE = (236, 239, 243), (120, 130, 145)
-_SMALLEST, _LARGEST = 0.006, 0.026  # radius of a joint, as a share of the picture's longer side
+_SMALLEST, _LARGEST = 0.008, 0.036  # radius of a joint, as a share of the picture's longer side
 _FINE = 2  # Pillow draws hard edges; twice the size and back makes them smooth
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from poselens.clips.assemble import skeleton_input
@@ -39,6 +40,7 @@ from poselens.types import Skeleton
 
 CANVAS = (480, 480)
 """Size of a view without a picture."""
+_LEAST = 320  # pixels along the shorter side of a picture that is drawn on
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,7 @@ def explain_joints(
         baseline=baseline_of(described.name),
         against=None if against is None else [against],
     )[0]
-    known: NDArray[np.bool_] = np.isfinite(skeleton.positions).all(axis=-1)
+    known = np.asarray(np.isfinite(skeleton.positions).all(axis=-1))
     # as skeleton.ready orders people: who is never seen goes last
     order = np.argsort(~known.any(axis=(1, 2)), kind="stable")[: described.input.people]
     attribution = np.zeros((len(known), *found.shape[1:]), found.dtype)
@@ -196,8 +198,24 @@ def joint_row(
     values = found.on_frames(frames, clip_frames)
     people = min(len(values), len(joints))
     layout = get_layout(found.skeleton.layout)
-    drawn = draw_body_attribution(pictures, joints[:people], values[:people], layout, legend=False)
+    larger, scale = _enlarged(pictures)
+    drawn = draw_body_attribution(
+        larger, scale * joints[:people], values[:people], layout, legend=False
+    )
     return StripRow(found.stream, drawn, note, found.curve(rate))
+
+
+def _enlarged(
+    pictures: UInt8[np.ndarray, "s h w 3"],
+) -> tuple[UInt8[np.ndarray, "s h2 w2 3"], int]:
+    """Return pictures so many times as large that thin lines can be drawn on them."""
+    scale = max(1, -(-_LEAST // min(pictures.shape[1:3])))
+    size = (pictures.shape[2] * scale, pictures.shape[1] * scale)
+    larger = [
+        np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC))
+        for each in pictures
+    ]
+    return np.stack(larger), scale
 
 
 def front_row(

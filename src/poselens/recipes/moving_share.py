@@ -7,63 +7,28 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import poselens
 from poselens.clips.device import choose_device
-from poselens.clips.placing import joints_at
-from poselens.clips.stream import RgbInput, RgbStream, SkeletonStream
+from poselens.clips.stream import RgbInput, RgbStream
 from poselens.data.folder import ClipFolder
 from poselens.data.info import Column, Part
-from poselens.errors import InputError, SkeletonError, UsageError
-from poselens.explain.cam import attribute_frames
-from poselens.explain.joints import attribute_joints, baseline_of
-from poselens.explain.moving import (
-    MOVING,
-    MovingShare,
-    joint_speeds,
-    moving_body_share,
-    moving_joint_share,
-)
+from poselens.errors import InputError, UsageError
+from poselens.explain.cam import PIXEL_METHODS, find_layer, require_method, require_plain
+from poselens.explain.joints import METHODS
+from poselens.explain.moving import MovingShare
 from poselens.explain.sanity import MeanInterval, mean_interval, randomise
-from poselens.pose.layouts import get_layout
+from poselens.recipes.comparing import FEW_GROUPS
 from poselens.recipes.scoring import require_part
 from poselens.recipes.seen_clip import SeenClip, see_clip
+from poselens.recipes.share_of_clip import ShareQuestion, rgb_share, skeleton_share
 from poselens.recognition.score import require_fitting
 from poselens.recognition.streams import TrainedStream, load_run
-from poselens.skeleton.prepare import prepare
-from poselens.skeleton.ready import bone_length
-from poselens.skeleton.streams import stream
 
-RADIUS = 0.5
-"""Of discs and bones in mean bone lengths: about 10 cm on a body."""
 CONTROL = "weights shuffled"
 """Name of the first run's network without what it learned."""
 _CLUSTERS = ("subject", "source")
-
-
-@dataclass(frozen=True)
-class ShareQuestion:
-    """What is measured.
-
-    Attributes:
-        part: ``train``, ``val`` or ``test``.
-        limit: Clips looked at, evenly spread over the part; None for all.
-        moving: Share of a clip's joints that count as moving (``explain.moving``).
-        radius: Of discs and bones in mean bone lengths of the first person; RGB only.
-        cluster: ``subject``, ``source`` or ``clip``: what intervals draw whole. None takes the
-            first of these that is known for every clip and has two values or more.
-        control: Whether to measure the first run's network with its weights shuffled, too: what the
-            method and the clips give by themselves, whatever was learned.
-    """
-
-    part: str = "test"
-    limit: int | None = None
-    moving: float = MOVING
-    radius: float = RADIUS
-    cluster: str | None = None
-    control: bool = False
 
 
 @dataclass(eq=False)
@@ -87,9 +52,9 @@ def moving_shares(
 ) -> dict[str, Any]:
     """Measure how much of each run's attribution falls on the moving body.
 
-    The attribution is that of the clip's own class, right or wrong: Grad-CAM of the last layer for
-    RGB runs, integrated gradients for skeleton runs. Only clips for which every run has a share
-    count, so that all means are over the same clips; the others are named with the reason.
+    The attribution is that of the clip's own class, whatever the network says. Only clips for which
+    every run has a share count, so that all means are over the same clips; the others are named
+    with the reason.
 
     Args:
         runs: Runs of one branch; differences are to the first.
@@ -102,7 +67,8 @@ def moving_shares(
     Raises:
         UsageError: ``CFG-009`` unknown part, ``CFG-004`` unknown protocol, ``EXP-038`` runs of both
             branches, no run, or numbers that cannot be; ``EXP-039`` an unknown cluster, or one that
-            is not known; ``EVAL-010``, ``EVAL-012`` a data set that does not fit.
+            is not known; ``EXP-002``, ``EXP-003``, ``EXP-030`` an unknown layer or method;
+            ``EVAL-010``, ``EVAL-012`` a data set that does not fit.
         InputError: ``EXP-040`` no clip for which every run has a share.
         CheckpointError: As ``recognition.streams``.
     """
@@ -113,12 +79,12 @@ def moving_shares(
         spread = np.linspace(0, len(clips) - 1, question.limit).round().astype(int)
         clips = clips[spread]
     loaded = _load(runs, folder, device)
-    if question.control:
-        loaded.append(_shuffled(loaded[0]))
+    attribution = _attribution(loaded, question)
+    shown = [*loaded, _shuffled(loaded[0])] if question.control else loaded
     unit, group = _groups(folder, clips, question.cluster)
     skipped: dict[str, str] = {}
     for clip in clips.tolist():
-        _measure(loaded, folder, clip, question, skipped)
+        _measure(shown, folder, clip, question, skipped)
         if told is not None:
             told(1)
     common = [
@@ -134,7 +100,6 @@ def moving_shares(
             file=folder.root,
             mend="look at the joints of the data set, or take another part",
         )
-    groups = None if unit == "clip" else [group[name] for name in common]
     return {
         "dataset": folder.info.name,
         "data_fingerprint": folder.fingerprint(),
@@ -142,17 +107,17 @@ def moving_shares(
         "part": question.part,
         "poselens": poselens.__version__,
         "branch": loaded[0].trained.stream.branch,
-        "attribution": _attribution(loaded[0].trained),
+        "attribution": attribution,
         "moving": question.moving,
         "radius": question.radius if _is_rgb(loaded[0].trained) else None,
         "asked": len(clips),
         "clips": len(common),
         "interval_unit": unit,
-        "units": len(set(groups)) if groups is not None else len(common),
-        "runs": [_entry(run, loaded[0], common, groups) for run in loaded],
+        "units": len({group.get(name, name) for name in common}),
+        "runs": [_entry(run, loaded[0], common, group) for run in shown],
         "skipped": skipped,
-        "notes": _notes(loaded, common, groups),
-        "per_clip": _per_clip(loaded, common),
+        "notes": _notes(loaded, common, group),
+        "per_clip": _per_clip(shown, common),
     }
 
 
@@ -222,10 +187,22 @@ def _is_rgb(trained: TrainedStream) -> bool:
     return isinstance(trained.stream, RgbStream)
 
 
-def _attribution(trained: TrainedStream) -> str:
-    if _is_rgb(trained):
-        return "Grad-CAM of the last layer, of the clip's own class"
-    return "integrated gradients from the body held still, of the clip's own class"
+def _attribution(runs: Sequence[_Run], question: ShareQuestion) -> str:
+    """Return what is shared out, in words; refuse a method or layer that the runs do not have."""
+    if not _is_rgb(runs[0].trained):
+        method = question.method or METHODS[0]
+        if method not in METHODS or question.layer is not None:
+            raise UsageError(
+                "EXP-030",
+                f"found method {method!r} and layer {question.layer!r} for skeleton runs",
+                mend=f"use one of {', '.join(METHODS)}, and no layer",
+            )
+        return f"{method} of the clip's own class"
+    way = require_method(question.method or "gradcam")
+    if way in PIXEL_METHODS:
+        return f"{way} of the clip's own class"
+    layers = {find_layer(require_plain(run.trained.network), question.layer) for run in runs}
+    return f"{way} of {', '.join(sorted(layers))}, of the clip's own class"
 
 
 def _groups(
@@ -270,73 +247,14 @@ def _measure(
             if isinstance(stream_, RgbStream):
                 if stream_.input not in seen:
                     seen[stream_.input] = see_clip(folder, clip, stream_.input)
-                found = _rgb_share(run.trained, seen[stream_.input], label, question)
+                found = rgb_share(run.trained, seen[stream_.input], label, question)
             else:
-                found = _skeleton_share(run.trained, stream_, folder, clip, label, question)
+                found = skeleton_share(run.trained, stream_, folder, clip, label, question)
             run.shares[identity] = found
         except InputError as fault:
+            if run.name == CONTROL:
+                continue
             skipped[f"{identity} ({run.name})"] = f"{fault.code} {fault}"
-
-
-def _rgb_share(
-    trained: TrainedStream, seen: SeenClip, label: int, question: ShareQuestion
-) -> MovingShare:
-    if seen.skeleton is None or seen.joints is None:
-        raise SkeletonError("SKEL-011", "the clip has no skeleton in pixels", where=seen.id)
-    maps = attribute_frames(
-        trained.network, seen.inputs[None].to(trained.device), np.array([label])
-    )[0]
-    layout = get_layout(seen.skeleton.layout)
-    positions = seen.skeleton.positions[..., :2].astype(np.float64)
-    speed = joints_at(joint_speeds(positions)[..., None], seen.frames, seen.source.frames)[..., 0]
-    where = seen.placement
-    # a region that is not square is squeezed on one side: the mean of both scales
-    scale = (where.size[0] / where.height * where.size[1] / where.width) ** 0.5
-    length = bone_length(positions, layout)
-    if length <= 0:
-        raise SkeletonError("EXP-034", "found no bone to measure the body by", where=seen.id)
-    share = moving_body_share(
-        maps,
-        seen.joints.astype(np.float64),
-        radius=question.radius * length * scale,
-        moving=question.moving,
-        speed=speed,
-        bones=layout.edges,
-    )
-    if share.chance == 0:
-        raise SkeletonError(
-            "EXP-034", "the moving body is outside of what the network sees", where=seen.id
-        )
-    return share
-
-
-def _skeleton_share(
-    trained: TrainedStream,
-    described: SkeletonStream,
-    folder: ClipFolder,
-    clip: int,
-    label: int,
-    question: ShareQuestion,
-) -> MovingShare:
-    skeleton = folder.skeleton(clip, described.input.space)
-    if skeleton is None:
-        raise SkeletonError("SKEL-011", "the clip has no skeleton", where=str(folder.ids[clip]))
-    layout = get_layout(skeleton.layout)
-    joints = prepare(skeleton.positions, layout=layout, **described.input.arguments())
-    inputs = stream(
-        torch.from_numpy(joints)[None],
-        described.input.stream,
-        layout,
-        custom=described.input.pairs_of(layout),
-    )
-    attribution = attribute_joints(
-        trained.network,
-        inputs.to(trained.device),
-        [label],
-        baseline=baseline_of(described.input.stream),
-    )[0]
-    places = joints.transpose(3, 1, 2, 0).astype(np.float64)
-    return moving_joint_share(attribution, places, moving=question.moving)
 
 
 def _values(run: _Run, common: Sequence[str], what: str) -> NDArray[np.float64]:
@@ -344,13 +262,18 @@ def _values(run: _Run, common: Sequence[str], what: str) -> NDArray[np.float64]:
 
 
 def _entry(
-    run: _Run, first: _Run, common: Sequence[str], groups: Sequence[str] | None
+    run: _Run, first: _Run, common: Sequence[str], group: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the facts of one run: its share, chance, what is above it, and the difference."""
-    share, chance = _values(run, common, "share"), _values(run, common, "chance")
+    # with weights shuffled, nothing may speak for the class where something does without
+    names = [name for name in common if name in run.shares]
+    if not names:
+        return {"run": run.name, "folder": str(run.folder), "share": None}
+    groups = [group[name] for name in names] if group else None
+    share, chance = _values(run, names, "share"), _values(run, names, "chance")
     difference: MeanInterval | None = None
     if run is not first:
-        difference = mean_interval(share - _values(first, common, "share"), groups)
+        difference = mean_interval(share - _values(first, names, "share"), groups)
     return {
         "run": run.name,
         "folder": str(run.folder),
@@ -370,13 +293,14 @@ def _per_clip(runs: Sequence[_Run], common: Sequence[str]) -> list[Mapping[str, 
             **{
                 run.name: [round(run.shares[name].share, 5), round(run.shares[name].chance, 5)]
                 for run in runs
+                if name in run.shares
             },
         }
         for name in common
     ]
 
 
-def _notes(runs: Sequence[_Run], common: Sequence[str], groups: Sequence[str] | None) -> list[str]:
+def _notes(runs: Sequence[_Run], common: Sequence[str], group: Mapping[str, str]) -> list[str]:
     """Say what makes the numbers less than they seem."""
     chances = [float(_values(run, common, "chance").mean()) for run in runs]
     notes = []
@@ -385,9 +309,7 @@ def _notes(runs: Sequence[_Run], common: Sequence[str], groups: Sequence[str] | 
             "the runs see different parts of the frame, so chance differs between them: compare "
             "times chance, not shares"
         )
-    if groups is not None and len(set(groups)) < 10:
-        notes.append(
-            f"intervals over {len(set(groups))} groups are too narrow; below 10 a bootstrap covers "
-            "less than it says"
-        )
+    units = len({group[name] for name in common}) if group else FEW_GROUPS
+    if units < FEW_GROUPS:
+        notes.append(f"intervals over {units} groups, fewer than {FEW_GROUPS}, are too narrow")
     return notes
