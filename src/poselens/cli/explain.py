@@ -107,13 +107,17 @@ def clips(
     if as_json:
         give_json(facts)
     else:
-        for check in facts["sanity"].values():
-            for test in check.values():
-                tell(test["verdict"])
-        for name, reason in list(facts["skipped"].items())[:10]:
-            tell(f"  {name}: {reason}")
-        tell(facts["page"])
+        _tell_facts(facts)
     return 1 if facts["skipped"] else 0
+
+
+def _tell_facts(facts: dict[str, Any]) -> None:
+    for stream, check in facts["sanity"].items():
+        for test in check.values():
+            tell(f"{stream}: {test['verdict']}")
+    for name, reason in list(facts["skipped"].items())[:10]:
+        tell(f"  {name}: {reason}")
+    tell(facts["page"])
 
 
 def _typed(

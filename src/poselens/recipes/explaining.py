@@ -110,8 +110,7 @@ def explain_clips(
         told: Called with 1 after each clip.
 
     Raises:
-        UsageError: ``EXP-002``, ``EXP-003`` as ``explain.cam``, ``EXP-010`` for a class that is
-            not known; as ``explain.joints``.
+        UsageError: As ``explain.cam`` and ``explain.joints``; ``EXP-010`` for an unknown class.
         InputError: ``EVAL-011`` where not one clip can be read.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
