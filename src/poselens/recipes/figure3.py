@@ -106,8 +106,8 @@ def draw_figure3(
     figure = strip_figure(
         [section for section, _ in drawn],
         title=f"{method}: " + ", ".join(each.name for each in networks),
-        subtitle=f"{folder.info.name}; what speaks for {_ASKED.get(about, about)}; colours are "
-        "scaled once for each network and clip",
+        subtitle=f"{folder.info.name}; what speaks for {_ASKED.get(about, about)}; "
+        "colours are scaled for each row",
     )
     write_bytes(out, render(figure, kind, name="figure3"))
     facts = {"dataset": folder.info.name, "protocol": protocol, "method": method, "about": about}
