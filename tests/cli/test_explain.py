@@ -27,6 +27,9 @@ def test_a_page_strips_videos_and_facts(poselens, drawn, tmp_path):
     assert probe(out / clip["video"]).frames > 10
     assert "poselens explain" in page
     assert "--class=pair" in page
+    # both branches on the same frames
+    assert clip["streams"].keys() == {"rgb", "joint"}
+    assert page.count("<svg") == 1
     again = poselens("explain", drawn.bundle, drawn.data, *PROTOCOL, "--out", out)
     assert (again.code, "error[RUN-001]" in again.err) == (2, True)
 
@@ -52,20 +55,30 @@ def test_named_clips_by_another_method_with_checks(poselens, drawn, tmp_path):
         (["--layer", "layer9", "--top", 1], "EXP-002", 2),
         (["--class", "waltz", "--top", 1], "EXP-010", 2),
         (["--pick", "best"], "EXP-008", 2),
+        (["--joint-method", "lime", "--top", 1], "EXP-030", 2),
         (["--clip", "nobody"], "DATA-013", 2),
         (["--top", 0], "CFG-011", 2),
     ],
 )
 def test_what_cannot_be_asked(poselens, drawn, tmp_path, words, code, exit_code):
     answer = poselens(
-        "explain", drawn.rgb, drawn.data, *PROTOCOL, "--out", tmp_path / "o", *words, "--json"
+        "explain", drawn.bundle, drawn.data, *PROTOCOL, "--out", tmp_path / "o", *words, "--json"
     )
     assert (answer.code, answer.facts["error"]["code"]) == (exit_code, code)
 
 
 def test_a_model_of_joints_alone(poselens, drawn, tmp_path):
-    answer = poselens("explain", drawn.joint, drawn.data, *PROTOCOL, "--out", tmp_path / "o")
-    assert (answer.code, "error[EXP-006]" in answer.err) == (2, True)
+    out = tmp_path / "o"
+    answer = poselens(
+        "explain", drawn.joint, drawn.data, *PROTOCOL, "--out", out, "--clip", "synth-000016",
+        "--joint-method", "gradient-input", "--video", "--json",
+    )  # fmt: skip
+    assert answer.code == 0
+    (clip,) = answer.facts["clips"]
+    assert "video" not in clip
+    assert sum(clip["streams"]["joint"]["share_by_joint"].values()) == pytest.approx(1, abs=0.01)
+    assert (answer.facts["layers"], answer.facts["joint_method"]) == ({}, "gradient-input")
+    assert (out / "index.html").read_text().count("<svg") == 1
 
 
 def test_figure_3_by_one_command(poselens, drawn, tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from poselens.data.folder import open_folder
 from poselens.errors import InputError, UsageError
+from poselens.evaluation.explain_page import ShownCheck
 from poselens.explain.cam import attribute_frames
 from poselens.recipes.choosing import choose_clips
 from poselens.recipes.explained_sanity import check_rgb
@@ -79,26 +80,42 @@ def test_a_map_comes_with_the_frames_times_and_joints_it_is_about(bundle, folder
     np.testing.assert_allclose(shares, found.curve.values, atol=0.05)
 
 
-def test_a_clip_that_cannot_be_read_is_named_and_stops_nothing(bundle, drawn, tmp_path):
+def spoiled(drawn, tmp_path):
+    """A copy of the data whose first test clip has no video that can be read, and its name."""
     data = shutil.copytree(drawn.data, tmp_path / "data")
-    clips = open_folder(data).indices(PROTOCOL, "test")[:2]
-    name = str(open_folder(data).ids[clips[0]])
+    name = str(open_folder(data).ids[open_folder(data).indices(PROTOCOL, "test")[0]])
     (data / "videos" / f"{name}.mp4").write_text("404")
-    facts = explain(bundle, open_folder(data), tmp_path / "out")
-    assert facts["skipped"].keys() == {f"{name} (rgb)", name}
-    assert facts["skipped"][name].startswith("VID-003")
+    return open_folder(data), name
+
+
+def test_a_clip_that_cannot_be_read_is_named_and_stops_nothing(drawn, tmp_path):
+    folder, name = spoiled(drawn, tmp_path)
+    facts = explain(load_plain(drawn.rgb, "cpu"), folder, tmp_path / "out")
+    assert facts["skipped"].keys() == {f"{name} (rgb)"}
+    assert facts["skipped"][f"{name} (rgb)"].startswith("VID-003")
     assert len(facts["clips"]) == 1
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Left out" in page
     assert "VID-003" in page
 
 
-def test_clips_that_are_gone_since_they_were_scored(bundle, drawn, tmp_path):
+def test_a_clip_one_stream_cannot_read_is_explained_by_the_other(bundle, drawn, tmp_path):
+    folder, name = spoiled(drawn, tmp_path)
+    facts = explain(bundle, folder, tmp_path / "out", video=True)
+    assert facts["skipped"].keys() == {f"{name} (rgb)"}
+    first, second = facts["clips"]
+    assert (first["streams"].keys(), second["streams"].keys()) == ({"joint"}, {"rgb", "joint"})
+    assert "video" not in first
+    assert "video" in second
+
+
+def test_clips_that_are_gone_since_they_were_scored(drawn, tmp_path):
     data = shutil.copytree(drawn.data, tmp_path / "data")
-    chosen = choose_clips(bundle, open_folder(data), PROTOCOL, top=1)
+    run = load_plain(drawn.rgb, "cpu")
+    chosen = choose_clips(run, open_folder(data), PROTOCOL, top=1)
     shutil.rmtree(data / "videos")
     with pytest.raises(InputError, match="not one of [12] clips can be read") as caught:
-        explain_clips(bundle, open_folder(data), PROTOCOL, chosen, tmp_path / "none", Asking())
+        explain_clips(run, open_folder(data), PROTOCOL, chosen, tmp_path / "none", Asking())
     assert caught.value.code == "EVAL-011"
 
 
@@ -110,10 +127,44 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(bundle, fold
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_without_pictures_is_refused(drawn):
-    with pytest.raises(UsageError, match="no stream of joint sees pictures") as caught:
-        load_plain(drawn.joint, "cpu")
-    assert caught.value.code == "EXP-006"
+def test_both_branches_are_checked_over_the_clips_that_were_explained(
+    bundle, folder, tmp_path, monkeypatch
+):
+    from poselens.recipes import explaining
+
+    asked = {}
+
+    class Check:
+        def __init__(self, stream):
+            self.stream = stream
+
+        def as_dict(self):
+            return {"stream": self.stream}
+
+        def shown(self):
+            return ShownCheck(
+                self.stream, [], [], ["fc"], [0.1], [0.1], [("deletion", [0], [0], [0])]
+            )
+
+    def check(trained, inputs, classes, *, groups, **options):
+        asked[trained.stream.name] = (inputs, classes.tolist(), groups, options)
+        return Check(trained.stream.name)
+
+    monkeypatch.setattr(explaining, "check_rgb", check)
+    monkeypatch.setattr(explaining, "check_joints", check)
+    monkeypatch.setattr(explaining, "FEWEST", 1)
+    facts = explain(
+        bundle, folder, tmp_path, about="label", sanity=True, joint_method="gradient-input"
+    )
+    assert facts["sanity"] == {"rgb": {"stream": "rgb"}, "joint": {"stream": "joint"}}
+    clips = [folder.index_of(entry["id"]) for entry in facts["clips"]]
+    labels, people = folder.labels[clips].tolist(), [folder.record(c).subject for c in clips]
+    assert [each[1] for each in asked.values()] == [labels, labels]
+    assert asked["rgb"][2:] == (people, {"method": "gradcam", "layer": None})
+    assert asked["joint"][2:] == (people, {"method": "gradient-input"})
+    expected = see_clip(folder, clips[1], bundle.streams[0].stream.input).inputs
+    assert torch.equal(asked["rgb"][0][1], expected)
+    assert asked["joint"][0].shape[0] == 2
 
 
 def test_checks_ask_the_same_clips_and_leave_the_network_alone(bundle, folder):

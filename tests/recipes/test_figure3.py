@@ -8,6 +8,7 @@ from PIL import Image
 
 from poselens.data.folder import open_folder
 from poselens.errors import UsageError
+from poselens.explain.overlay import CUT
 from poselens.recipes.figure3 import draw_figure3
 
 PROTOCOL = "cross-subject"
@@ -60,3 +61,26 @@ def test_other_pictures_are_refused_before_any_work(folder, tmp_path):
     with pytest.raises(UsageError, match=r"kind '.pdf'") as caught:
         draw_figure3([tmp_path / "no-run"], folder, PROTOCOL, tmp_path / "f.pdf")
     assert caught.value.code == "EXP-007"
+
+
+def test_a_model_without_pictures_is_refused(drawn, folder, tmp_path):
+    with pytest.raises(UsageError, match="no stream of joint sees pictures") as caught:
+        draw_figure3([drawn.joint], folder, PROTOCOL, tmp_path / "f.png", device="cpu")
+    assert caught.value.code == "EXP-006"
+
+
+def test_networks_that_look_at_other_regions_are_shown_in_the_whole_frame(drawn, folder, tmp_path):
+    run = shutil.copytree(drawn.rgb, tmp_path / "run")
+    facts = json.loads((run / "run.json").read_text())
+    facts["stream"]["input"]["crop"] = False
+    (run / "run.json").write_text(json.dumps(facts))
+    ids, frame = [str(folder.ids[7])], tmp_path / "frame.png"
+    facts = draw_figure3([drawn.rgb, run], folder, PROTOCOL, frame, ids=ids, device="cpu")
+    region, whole = (each["region"] for each in facts["clips"][0]["networks"])
+    assert region != whole == [0, 0, 64, 64]
+    colours = np.asarray(Image.open(frame).convert("RGB")).reshape(-1, 3).astype(int)
+    assert (abs(colours - CUT).sum(axis=1) < 30).sum() > 500
+    region = tmp_path / "region.png"
+    draw_figure3([drawn.rgb, drawn.rgb], folder, PROTOCOL, region, ids=ids, device="cpu")
+    colours = np.asarray(Image.open(region).convert("RGB")).reshape(-1, 3).astype(int)
+    assert (abs(colours - CUT).sum(axis=1) < 30).sum() < 50

@@ -38,6 +38,13 @@ Method = Annotated[
     str,
     typer.Option(help="gradcam, gradcam++, hirescam, integrated-gradients or input-x-gradient."),
 ]
+JointMethod = Annotated[
+    str,
+    typer.Option(help="Of skeletons: integrated-gradients, gradient-input, grad-cam, occlusion."),
+]
+OutFolder = Annotated[Path, typer.Option(help="Folder for the page, strips, videos and JSON.")]
+Part = Annotated[str, typer.Option(help="train, val or test, where no clip is named.")]
+About = Annotated[str, typer.Option("--class", help="predicted, label, pair, or a class's name.")]
 Top = Annotated[int, typer.Option(min=1, help="Clips of each kind, the most confident first.")]
 Sanity = Annotated[
     bool, typer.Option("--sanity", help="Also test whether the maps can be trusted.")
@@ -50,16 +57,15 @@ def clips(
     model: Annotated[Path, typer.Argument(help="Bundle or run.")],
     folder: Annotated[Path, typer.Argument(help="Data set folder.")],
     protocol: Protocol,
-    out: Annotated[Path, typer.Option(help="Folder for the page, strips, videos and JSON.")],
+    out: OutFolder,
     clip: ClipIds = None,
-    part: Annotated[str, typer.Option(help="train, val or test, where no clip is named.")] = "test",
+    part: Part = "test",
     top: Top = 4,
     pick: Annotated[str, typer.Option(help="wrong, right or both.")] = "both",
-    about: Annotated[
-        str, typer.Option("--class", help="predicted, label, pair, or a class's name.")
-    ] = "predicted",
+    about: About = "predicted",
     method: Method = "gradcam",
     layer: Layer = None,
+    joint_method: JointMethod = "integrated-gradients",
     video: Annotated[
         bool, typer.Option("--video", help="Also write a video of each clip.")
     ] = False,
@@ -68,15 +74,18 @@ def clips(
     as_json: Json = False,
 ) -> int:
     """Explain what a model says of some clips; exit code 1 when one could not be read."""
+    from typing import cast
+
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
     from poselens.explain.cam import require_method
+    from poselens.explain.joints import Method as JointMethods
     from poselens.recipes.choosing import choose_clips
     from poselens.recipes.explaining import Asking, explain_clips, load_plain
     from poselens.recognition.bundle import require_unused
 
-    way = require_method(method)
+    way, joints = require_method(method), cast(JointMethods, joint_method)
     require_unused(out)
     make_folder(out)
     data = open_folder(folder)
@@ -85,8 +94,9 @@ def clips(
         chosen = choose_clips(
             bundle, data, protocol, ids=clip or (), part=part, top=top, pick=pick, told=told
         )
-    asking = Asking(way, layer, about, video, sanity)
+    asking = Asking(way, layer, about, joints, video, sanity)
     options = {"protocol": protocol, "class": about, "method": method, "layer": layer}
+    options |= {"joint-method": joint_method}
     options |= {} if clip else {"part": part, "top": str(top), "pick": pick}
     flags = [*(["--video"] if video else []), *(["--sanity"] if sanity else [])]
     commands = [_typed(model, folder, options, clip or [], [*flags, "--out", str(out)])]
@@ -97,13 +107,17 @@ def clips(
     if as_json:
         give_json(facts)
     else:
-        for check in facts["sanity"].values():
-            for test in check.values():
-                tell(test["verdict"])
-        for name, reason in list(facts["skipped"].items())[:10]:
-            tell(f"  {name}: {reason}")
-        tell(facts["page"])
+        _tell_facts(facts)
     return 1 if facts["skipped"] else 0
+
+
+def _tell_facts(facts: dict[str, Any]) -> None:
+    for stream, check in facts["sanity"].items():
+        for test in check.values():
+            tell(f"{stream}: {test['verdict']}")
+    for name, reason in list(facts["skipped"].items())[:10]:
+        tell(f"  {name}: {reason}")
+    tell(facts["page"])
 
 
 def _typed(
@@ -124,9 +138,7 @@ def figure3(
     protocol: Protocol,
     out: Annotated[Path, typer.Option(help="Picture to write: .svg or .png.")],
     clip: ClipIds = None,
-    about: Annotated[
-        str, typer.Option("--class", help="label, predicted, pair, or a class's name.")
-    ] = "label",
+    about: About = "label",
     method: Method = "gradcam",
     layer: Layer = None,
     device: Device = "auto",

@@ -23,6 +23,7 @@ class ExplainedClip:
         right: Whether the model is right; None where that is not known.
         strip: Picture file, relative to the page.
         video: Video file, relative to the page, or None.
+        figures: Further figures, as inline SVG of our own.
     """
 
     title: str
@@ -30,6 +31,7 @@ class ExplainedClip:
     right: bool | None
     strip: str
     video: str | None = None
+    figures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def write_explain_page(path: Path, page: ExplainPage) -> None:
     template = page_environment().get_template("explain.html.j2")
     drawn = [(check, Markup(check_figure(check, number))) for number, check in
              enumerate(page.checks)]  # fmt: skip
-    text = template.render(page=page, style=page_style(), checks=drawn)
+    figures = [[Markup(each) for each in clip.figures] for clip in page.clips]
+    text = template.render(page=page, style=page_style(), checks=drawn, figures=figures)
     write_bytes(path, text.encode())
 
 

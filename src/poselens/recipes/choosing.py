@@ -39,6 +39,10 @@ class Chosen:
     streams: Mapping[str, NDArray[np.float64]]
     skipped: Mapping[str, str]
 
+    def read(self) -> "Chosen":
+        """Return those that the model could read; why not the others is in ``skipped``."""
+        return self.at(np.flatnonzero(self.predicted >= 0))
+
     def at(self, rows: NDArray[np.int64]) -> "Chosen":
         """Return some of them, in this order."""
         streams = {name: each[rows] for name, each in self.streams.items()}

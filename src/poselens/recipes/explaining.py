@@ -1,36 +1,41 @@
 """Explain what a bundle or run says of some clips: strips, videos, a page, and checks of them.
 
 This is where the streams' own attributions meet on the same frames. Each stream adds rows to the
-strip of a clip (`_explain_clip`); nothing else knows which kind of network was asked.
+strip of a clip (``recipes.explained_clip``).
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import poselens
 from poselens.checkpoint import make_folder, write_bytes, write_json
 from poselens.clips.device import choose_device
-from poselens.clips.stream import RgbStream
+from poselens.clips.stream import RgbStream, SkeletonStream
 from poselens.data.folder import ClipFolder
-from poselens.errors import InputError, UsageError
+from poselens.errors import InputError
 from poselens.evaluation.explain_page import ExplainedClip, ExplainPage, write_explain_page
 from poselens.explain.cam import PIXEL_METHODS, Method, find_layer, require_plain
+from poselens.explain.joints import Method as JointMethod
 from poselens.explain.sanity import FEWEST
-from poselens.explain.strips import Section, StripRow, render, strip_figure
+from poselens.explain.strips import Section, render, strip_figure
 from poselens.recipes.choosing import Chosen, classes_asked
+from poselens.recipes.explained_clip import Question, explain_streams
+from poselens.recipes.explained_joints import JointSanity, check_joints
 from poselens.recipes.explained_sanity import RgbSanity, check_rgb
 from poselens.recipes.heat_video import write_heat_video
-from poselens.recipes.rgb_explaining import explain_rgb, rgb_rows
-from poselens.recipes.seen_clip import SeenClip, see_clip
 from poselens.recognition.bundle import Bundle, load_bundle
-from poselens.recognition.streams import TrainedStream
+
+MOST_CHECKED = 50
+"""Clips that the checks look at, the first ones: they cost hundreds of passes each."""
 
 FACTS_FILE, PAGE_FILE = "explanations.json", "index.html"
 
@@ -43,6 +48,7 @@ class Asking:
         method: One of ``explain.cam.METHODS``.
         layer: Layer of the RGB network; None for its last.
         about: ``predicted``, ``label``, ``pair``, or a class's name.
+        joint_method: One of ``explain.joints.METHODS``, for skeleton streams.
         video: Whether to write a video of each clip.
         sanity: Whether to check the attributions.
     """
@@ -50,27 +56,14 @@ class Asking:
     method: Method = "gradcam"
     layer: str | None = None
     about: str = "predicted"
+    joint_method: JointMethod = "integrated-gradients"
     video: bool = False
     sanity: bool = False
 
 
 def load_plain(model: Path, device: str) -> Bundle:
-    """Read a bundle or run with networks as they were trained, and find what can be explained.
-
-    Raises:
-        UsageError: ``EXP-006`` for a model without an RGB stream.
-        CheckpointError: As ``recognition.bundle``.
-    """
-    bundle = load_bundle(model, device=choose_device(device), folded=False)
-    if not any(isinstance(trained.stream, RgbStream) for trained in bundle.streams):
-        names = ", ".join(trained.stream.name for trained in bundle.streams)
-        raise UsageError(
-            "EXP-006",
-            f"no stream of {names} sees pictures",
-            file=model,
-            mend="give a run or bundle with an RGB stream",
-        )
-    return bundle
+    """Read a bundle or run with networks as they were trained; raises as ``load_bundle``."""
+    return load_bundle(model, device=choose_device(device), folded=False)
 
 
 @dataclass(eq=False)
@@ -87,8 +80,8 @@ class _Work:
     entries: list[dict[str, Any]] = field(default_factory=list)
     shown: list[ExplainedClip] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    # what the checks look at again: the stream, the clip as it saw it, the class
-    seen: list[tuple[TrainedStream, SeenClip, int]] = field(default_factory=list)
+    # what the checks look at again, by stream: the network's input, the class, the subject
+    asked: dict[str, list[tuple[Tensor, int, str]]] = field(default_factory=dict)
 
 
 def explain_clips(
@@ -117,11 +110,11 @@ def explain_clips(
         told: Called with 1 after each clip.
 
     Raises:
-        UsageError: ``EXP-002``, ``EXP-003`` as ``explain.cam``, ``EXP-010`` for a class that is
-            not known.
+        UsageError: As ``explain.cam`` and ``explain.joints``; ``EXP-010`` for an unknown class.
         InputError: ``EVAL-011`` where not one clip can be read.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
+    chosen = chosen.read()
     wanted, against = classes_asked(asking.about, chosen, bundle.classes)
     layers = _layers(bundle, asking)
     make_folder(out / "clips")
@@ -142,6 +135,7 @@ def explain_clips(
         "poselens": poselens.__version__,
         "method": asking.method,
         "layers": layers,
+        "joint_method": asking.joint_method,
         "about": asking.about,
         "clips": work.entries,
         "skipped": work.skipped,
@@ -164,43 +158,43 @@ def _require_some(work: _Work) -> None:
 
 
 def _explain_clip(work: _Work, row: int, part: str) -> None:
-    """Explain one clip with every stream that sees pictures, and write its pictures."""
-    clip, chosen = int(work.chosen.clips[row]), work.chosen
-    name, asking = str(work.folder.ids[clip]), work.asking
+    """Explain one clip with every stream, and write its pictures."""
+    clip, chosen, asking = int(work.chosen.clips[row]), work.chosen, work.asking
+    name, classes = str(work.folder.ids[clip]), work.bundle.classes
     wanted = int(work.wanted[row])
     against = None if work.against is None else int(work.against[row])
     entry = _said(work.bundle, chosen, row, wanted, against) | {"id": name, "part": part or None}
     file = f"clips/{len(work.entries) + 1:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}"
-    rows: list[StripRow] = []
-    streams: dict[str, Any] = {}
-    asked: list[tuple[TrainedStream, SeenClip, int]] = []
-    times = np.zeros(0)
-    for trained in work.bundle.streams:
-        if not isinstance(trained.stream, RgbStream):
-            continue
-        seen = see_clip(work.folder, clip, trained.stream.input)
-        found = explain_rgb(
-            trained, seen, wanted, against, method=asking.method, layer=asking.layer
+    question = Question(wanted, against, asking.method, asking.layer, asking.joint_method)
+    says = {stream: _surest(each[row], classes) for stream, each in chosen.streams.items()}
+    found = explain_streams(work.bundle, work.folder, clip, question, says)
+    work.skipped |= {f"{name} ({k})": f"{v.code} {v}" for k, v in found.faults.items()}
+    if asking.video and found.rgb is not None:
+        entry["video"] = f"{file}.mp4"
+        write_heat_video(
+            work.out / entry["video"],
+            found.rgb.seen,
+            found.rgb.in_whole_frames(),
+            caption="\n".join([name, *entry["told"].split("; ")]),
+            scores=list(zip(classes, chosen.probabilities[row], strict=True)),
         )
-        own = chosen.streams[trained.stream.name][row]
-        rows, times = [*rows, *rgb_rows(found, _surest(own, work.bundle.classes))], seen.times
-        streams[found.stream] = found.as_dict()
-        asked.append((trained, seen, wanted))
-        if asking.video:
-            entry["video"] = f"{file}.mp4"
-            write_heat_video(
-                work.out / entry["video"],
-                seen,
-                found.in_whole_frames(),
-                caption=f"{name}\n{entry['told']}",
-                scores=list(zip(work.bundle.classes, chosen.probabilities[row], strict=True)),
-            )
-    figure = strip_figure([Section(rows, times)], title=name, subtitle=entry["told"])
+    section = Section(found.rows, found.times)
+    figure = strip_figure([section], title=name, subtitle=entry["told"])
     write_bytes(work.out / f"{file}.png", render(figure, "png"))
-    work.entries.append(entry | {"strip": f"{file}.png", "streams": streams})
-    work.seen += asked
+    work.entries.append(entry | {"strip": f"{file}.png", "streams": found.facts})
+    if asking.sanity and len(work.entries) <= MOST_CHECKED:
+        subject = work.folder.record(clip).subject
+        for stream, inputs in found.inputs.items():
+            work.asked.setdefault(stream, []).append((inputs, wanted, subject))
     work.shown.append(
-        ExplainedClip(name, entry["told"], entry["right"], f"{file}.png", entry.get("video"))
+        ExplainedClip(
+            name,
+            entry["told"],
+            entry["right"],
+            f"{file}.png",
+            entry.get("video"),
+            list(found.figures.values()),
+        )
     )
 
 
@@ -247,38 +241,41 @@ def _layers(bundle: Bundle, asking: Asking) -> dict[str, str | None]:
     }
 
 
-def _checks(work: _Work) -> list[RgbSanity]:
-    """Check each RGB stream's attributions over all clips that were explained."""
-    folder, asking = work.folder, work.asking
-    subjects = folder.column("subject")
-    by_stream: dict[str, list[tuple[TrainedStream, SeenClip, int]]] = {}
-    for trained, seen, wanted in work.seen:
-        by_stream.setdefault(trained.stream.name, []).append((trained, seen, wanted))
-    checks = []
-    for those in by_stream.values():
-        people = [str(subjects[folder.index_of(seen.id)]) for _, seen, _ in those]
-        checks.append(
-            check_rgb(
-                those[0][0],
-                torch.stack([seen.inputs for _, seen, _ in those]),
-                np.array([wanted for *_, wanted in those]),
-                method=asking.method,
-                layer=asking.layer,
-                groups=people if all(people) and len(set(people)) >= FEWEST else None,
-            )
-        )
+def _checks(work: _Work) -> list[RgbSanity | JointSanity]:
+    """Check each stream's attributions over the clips that were explained."""
+    checks: list[RgbSanity | JointSanity] = []
+    asking = work.asking
+    for trained in work.bundle.streams:
+        asked = work.asked.get(trained.stream.name, [])
+        if not asked:
+            continue
+        clips, wanted, people = zip(*asked, strict=True)
+        known = all(people) and len(set(people)) >= FEWEST
+        groups = list(people) if known else None
+        inputs, classes = torch.stack(clips), np.array(wanted, np.int64)
+        if isinstance(trained.stream, RgbStream):
+            ask = partial(check_rgb, method=asking.method, layer=asking.layer)
+            checks.append(ask(trained, inputs, classes, groups=groups))
+        else:
+            joints = partial(check_joints, method=asking.joint_method)
+            checks.append(joints(trained, inputs, classes, groups=groups))
     return checks
 
 
 def _write_page(
-    facts: Mapping[str, Any], work: _Work, checks: Sequence[RgbSanity], commands: Sequence[str]
+    facts: Mapping[str, Any],
+    work: _Work,
+    checks: Sequence[RgbSanity | JointSanity],
+    commands: Sequence[str],
 ) -> None:
     layers = [f"{name}: {layer}" for name, layer in facts["layers"].items() if layer]
+    joints = any(isinstance(each.stream, SkeletonStream) for each in work.bundle.streams)
     page = ExplainPage(
         dataset=facts["dataset"],
         facts={
-            "Method": facts["method"],
-            "Layer": ", ".join(layers) or "none, pixels",
+            **({"RGB": facts["method"]} if facts["layers"] else {}),
+            **({"RGB layer": ", ".join(layers) or "none, pixels"} if facts["layers"] else {}),
+            **({"Joints": facts["joint_method"]} if joints else {}),
             "Question": facts["about"],
             "Protocol": facts["protocol"],
             "Streams": ", ".join(trained.stream.name for trained in work.bundle.streams),

@@ -89,7 +89,7 @@ def draw_figure3(
             frames, ``EXP-006`` for a run without pictures; else as `explain_rgb`, `choose_clips`.
     """
     kind = _kind(out)
-    bundles = [load_plain(run, device) for run in runs]
+    bundles = [require_rgb(load_plain(run, device), run) for run in runs]
     if not ids:
         best = choose_clips(bundles[-1], folder, protocol, top=1, pick="right")
         ids = [str(folder.ids[clip]) for clip in best.clips]
@@ -106,8 +106,8 @@ def draw_figure3(
     figure = strip_figure(
         [section for section, _ in drawn],
         title=f"{method}: " + ", ".join(each.name for each in networks),
-        subtitle=f"{folder.info.name}; what speaks for {_ASKED.get(about, about)}; colours are "
-        "scaled once for each network and clip",
+        subtitle=f"{folder.info.name}; what speaks for {_ASKED.get(about, about)}; "
+        "colours are scaled for each row",
     )
     write_bytes(out, render(figure, kind, name="figure3"))
     facts = {"dataset": folder.info.name, "protocol": protocol, "method": method, "about": about}
@@ -161,14 +161,26 @@ def _kind(out: Path) -> Kind:
     )
 
 
-def rgb_of(bundle: Bundle) -> TrainedStream:
-    """Return the RGB stream of a bundle that has one (`load_plain`)."""
-    return next(each for each in bundle.streams if isinstance(each.stream, RgbStream))
+def require_rgb(bundle: Bundle, model: Path) -> Bundle:
+    """Return a bundle that has an RGB stream.
+
+    Raises:
+        UsageError: ``EXP-006`` for one without.
+    """
+    if not any(isinstance(trained.stream, RgbStream) for trained in bundle.streams):
+        names = ", ".join(trained.stream.name for trained in bundle.streams)
+        raise UsageError(
+            "EXP-006",
+            f"no stream of {names} sees pictures",
+            file=model,
+            mend="give a run or bundle with an RGB stream",
+        )
+    return bundle
 
 
 def _network(run: Path, bundle: Bundle, chosen: Chosen) -> Network:
     """Name a network by what it has of Table 4: MA, TA, both or neither."""
-    trained = rgb_of(bundle)
+    trained = next(each for each in bundle.streams if isinstance(each.stream, RgbStream))
     assert isinstance(trained.stream, RgbStream)
     settings = trained.stream.network
     return Network(_NAMES[settings.attend, settings.aggregate], run, bundle, trained, chosen)

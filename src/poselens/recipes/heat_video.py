@@ -32,12 +32,8 @@ def write_heat_video(
         scores: Class and probability.
     """
     source, (height, width) = seen.source, seen.shown_size
-    shrink = (width / seen.frame_size[1], height / seen.frame_size[0])
-    edges = (source.region.box.left, source.region.box.top)
-    far = (source.region.box.right, source.region.box.bottom)
-    left, top = (round(edge * by) for edge, by in zip(edges, shrink, strict=True))
-    right, bottom = (round(edge * by) for edge, by in zip(far, shrink, strict=True))
-    box = Box(left, top, right, bottom)
+    (left, top), (down, across) = seen.cut
+    box = Box(round(left), round(top), round(left + across), round(top + down))
 
     def drawn() -> Iterator[NDArray[np.uint8]]:
         frames = iterate_frames(
