@@ -46,11 +46,8 @@ def share(
 
     The number for Figure 3. Exit code 1 when a clip has no share.
     """
-    from poselens.checkpoint import make_folder, write_bytes
     from poselens.cli.progress import bar
     from poselens.data.folder import open_folder
-    from poselens.evaluation.figures import standalone
-    from poselens.evaluation.share_figure import ShareBar, share_figure
     from poselens.recipes.moving_share import moving_shares
     from poselens.recipes.share_of_clip import ShareQuestion
 
@@ -61,26 +58,34 @@ def share(
     with bar("explaining", None) as told:
         facts = moving_shares(runs, folder, protocol, question, device=device, told=told)
     if out is not None:
-        bars = [
-            ShareBar(
-                entry["run"],
-                entry["share"]["mean"],
-                entry["share"]["low"],
-                entry["share"]["high"],
-                entry["chance"],
-            )
-            for entry in facts["runs"]
-            if entry["share"] is not None
-        ]
-        make_folder(out.parent)
-        label = f"share of attribution on the moving body, {facts['clips']} clips"
-        write_bytes(out, standalone(share_figure(bars, label=label)).encode())
+        _draw(facts, out)
         facts["figure"] = str(out)
     if as_json:
         give_json(facts)
     else:
         _tell(facts)
     return 1 if facts["skipped"] else 0
+
+
+def _draw(facts: "Mapping[str, Any]", out: Path) -> None:
+    from poselens.checkpoint import make_folder, write_bytes
+    from poselens.evaluation.figures import standalone
+    from poselens.evaluation.share_figure import ShareBar, share_figure
+
+    bars = [
+        ShareBar(
+            entry["run"],
+            entry["share"]["mean"],
+            entry["share"]["low"],
+            entry["share"]["high"],
+            entry["chance"],
+        )
+        for entry in facts["runs"]
+        if entry["share"] is not None
+    ]
+    label = f"share of attribution on the moving body, {facts['clips']} clips"
+    make_folder(out.parent)
+    write_bytes(out, standalone(share_figure(bars, label=label)).encode())
 
 
 def _tell(facts: "Mapping[str, Any]") -> None:

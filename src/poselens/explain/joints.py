@@ -109,14 +109,18 @@ def attribute_joints(
         ]
     every = torch.cat(found) if found else torch.zeros_like(known)
     summed: Attribution = every.sum(dim=1).permute(0, 3, 1, 2).detach().cpu().numpy()
-    if not np.isfinite(summed).all():
+    return _finite(summed)
+
+
+def _finite(attribution: Attribution) -> Attribution:
+    wrong = int((~np.isfinite(attribution)).sum())
+    if wrong:
         raise NumericFault(
             "EXP-032",
-            f"found {int((~np.isfinite(summed)).sum())} attributions that are not finite, "
-            "expected numbers",
+            f"found {wrong} attributions that are not finite, expected numbers",
             mend="look at the weights: the network itself may give logits that are not finite",
         )
-    return summed
+    return attribution
 
 
 def require_method(name: str) -> Method:
@@ -381,13 +385,7 @@ def completeness_gap(
 ) -> Float[np.ndarray, " n"]:
     r"""Return :math:`\sum a - (f(x) - f(b))` of each clip: how far the integral is from exact.
 
-    Args:
-        network: As for :func:`attribute_joints`, and so the others.
-        inputs: The inputs that were explained.
-        classes: The classes.
-        attribution: What :func:`attribute_joints` returned for them.
-        baseline: The baseline.
-        against: The other classes.
+    Arguments are those of :func:`attribute_joints`, and what it returned.
     """
     with _looked_at(network), torch.no_grad():
         known, present = _filled(inputs)

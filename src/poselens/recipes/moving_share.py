@@ -87,11 +87,30 @@ def moving_shares(
         _measure(shown, folder, clip, question, skipped)
         if told is not None:
             told(1)
-    common = [
-        str(folder.ids[clip])
-        for clip in clips
-        if all(str(folder.ids[clip]) in run.shares for run in loaded)
-    ]
+    common = _common(loaded, folder, clips, skipped)
+    facts = _facts(shown, loaded, common, group)
+    return {
+        "dataset": folder.info.name,
+        "data_fingerprint": folder.fingerprint(),
+        "protocol": protocol,
+        "part": question.part,
+        "poselens": poselens.__version__,
+        "attribution": attribution,
+        "moving": question.moving,
+        "radius": question.radius if _is_rgb(loaded[0].trained) else None,
+        "asked": len(clips),
+        "interval_unit": unit,
+        "skipped": skipped,
+        **facts,
+    }
+
+
+def _common(
+    runs: Sequence[_Run], folder: ClipFolder, clips: NDArray[np.int64], skipped: Mapping[str, str]
+) -> list[str]:
+    """Return the clips for which every run has a share."""
+    names = [str(folder.ids[clip]) for clip in clips]
+    common = [name for name in names if all(name in run.shares for run in runs)]
     if not common:
         raise InputError(
             "EXP-040",
@@ -100,23 +119,19 @@ def moving_shares(
             file=folder.root,
             mend="look at the joints of the data set, or take another part",
         )
+    return common
+
+
+def _facts(
+    shown: Sequence[_Run], runs: Sequence[_Run], common: Sequence[str], group: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what was found; ``shown`` are the runs, and the control where there is one."""
     return {
-        "dataset": folder.info.name,
-        "data_fingerprint": folder.fingerprint(),
-        "protocol": protocol,
-        "part": question.part,
-        "poselens": poselens.__version__,
-        "branch": loaded[0].trained.stream.branch,
-        "attribution": attribution,
-        "moving": question.moving,
-        "radius": question.radius if _is_rgb(loaded[0].trained) else None,
-        "asked": len(clips),
+        "branch": runs[0].trained.stream.branch,
         "clips": len(common),
-        "interval_unit": unit,
         "units": len({group.get(name, name) for name in common}),
-        "runs": [_entry(run, loaded[0], common, group) for run in shown],
-        "skipped": skipped,
-        "notes": _notes(loaded, common, group),
+        "runs": [_entry(run, runs[0], common, group) for run in shown],
+        "notes": _notes(runs, common, group),
         "per_clip": _per_clip(shown, common),
     }
 
