@@ -42,7 +42,9 @@ def check(words: list[str]) -> str | None:
     while getattr(command, "commands", None):
         if not words:
             return "a command is missing"
-        name = words.pop(0)
+        # explain MODEL DIR is explain clips MODEL DIR
+        default = getattr(command, "default_command", None)
+        name = default if default and words[0] not in command.commands else words.pop(0)
         if name not in command.commands:
             return f"no command {name!r}"
         command = command.commands[name]
@@ -75,6 +77,8 @@ def test_a_command_that_is_shown_can_be_typed(page, words):
         ("poselens train rbg DIR", "no command 'rbg'"),
         ("poselens evaluate B DIR --protokol p", "no option '--protokol' of 'evaluate'"),
         ("poselens data", "a command is missing"),
+        ("poselens explain RUN DIR --protocol p --out o", None),
+        ("poselens explain figure3 --run a", "no option '--run' of 'figure3'"),
     ],
 )
 def test_the_check_itself(line, fault):

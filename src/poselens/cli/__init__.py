@@ -21,6 +21,7 @@ from poselens.cli.data import app as data
 from poselens.cli.demo import demo
 from poselens.cli.doctor import doctor
 from poselens.cli.evaluate import evaluate
+from poselens.cli.explain import app as explain
 from poselens.cli.fuse import fuse
 from poselens.cli.output import tell_error
 from poselens.cli.pose import pose
@@ -55,6 +56,7 @@ app.command("table")(table)
 app.command("report")(report)
 app.command("robustness")(robustness)
 app.command("contrast")(contrast)
+app.add_typer(explain, name="explain")
 app.command("predict")(predict)
 app.command("run")(run)
 app.command("cost")(cost)

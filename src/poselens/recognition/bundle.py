@@ -134,8 +134,8 @@ def require_unused(out: Path) -> None:
         )
 
 
-def load_bundle(folder: Path, *, device: torch.device) -> Bundle:
-    """Read a bundle, or a run as a bundle of one stream.
+def load_bundle(folder: Path, *, device: torch.device, folded: bool = True) -> Bundle:
+    """Read a bundle, or a run as a bundle of one stream; ``folded`` as ``streams.load_stream``.
 
     Raises:
         CheckpointError: ``CKPT-001`` nothing there, ``CKPT-003`` weights that are not those the
@@ -144,7 +144,7 @@ def load_bundle(folder: Path, *, device: torch.device) -> Bundle:
     """
     file = folder / BUNDLE_FILE
     if not file.is_file():
-        run = load_run(folder, device=device)
+        run = load_run(folder, device=device, folded=folded)
         return Bundle([run], fixed_weights([run.stream.name], "equal"), {"streams": [run.facts]})
     facts = read_json(file)
     if facts.get("format") != BUNDLE_FORMAT:
@@ -157,7 +157,7 @@ def load_bundle(folder: Path, *, device: torch.device) -> Bundle:
     entries = facts.get("streams")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError("CKPT-015", "expected a list of streams", file=file, where="streams")
-    streams = [_load_entry(entry, folder, file, device) for entry in entries]
+    streams = [_load_entry(entry, folder, file, device, folded) for entry in entries]
     fusion = fusion_weights_from(facts.get("fusion", {}), file=str(file))
     _require_consistent(streams, fusion, file)
     return Bundle(streams, fusion, facts, _threshold(facts.get("unknown"), file))
@@ -184,11 +184,11 @@ def _threshold(entry: Any, file: Path) -> Threshold | None:
 
 
 def _load_entry(
-    entry: dict[str, Any], folder: Path, file: Path, device: torch.device
+    entry: dict[str, Any], folder: Path, file: Path, device: torch.device, folded: bool
 ) -> TrainedStream:
     stream = read_stream(entry.get("stream", {}), file=str(file))
     weights = folder / f"{stream.name}.safetensors"
-    loaded = load_stream(entry, weights, device=device, file=file)
+    loaded = load_stream(entry, weights, device=device, file=file, folded=folded)
     found = sha256_of(weights)
     if entry.get("sha256", found) != found:
         raise CheckpointError(

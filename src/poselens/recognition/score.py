@@ -77,7 +77,7 @@ def score_folder(
         InputError: ``EVAL-011`` when the stream can read none of the clips.
         EnvironmentFault: ``ENV-011``, ``ENV-012`` no memory.
     """
-    _require_fitting(trained, folder)
+    require_fitting(trained, folder)
     skipped: dict[str, str] = {}
     look = trained.stream.input if isinstance(trained.stream, RgbStream) else None
     chosen = None if look is None else choose_views(views, look)
@@ -170,7 +170,7 @@ def _batches(
         yield batch, {}
 
 
-def _require_fitting(trained: TrainedStream, folder: ClipFolder) -> None:
+def require_fitting(trained: TrainedStream, folder: ClipFolder) -> None:
     """Refuse a data set whose classes or joints are not those the stream was trained on."""
     stream = trained.stream
     if list(stream.classes) != list(folder.info.classes):

@@ -24,7 +24,8 @@ class TrainedStream:
 
     Attributes:
         stream: Its description: classes, input, network.
-        network: On ``device``, in evaluation mode; an RGB network is folded.
+        network: On ``device``, in evaluation mode; an RGB network is folded, unless it was loaded
+            to be explained.
         device: Where it runs.
         facts: ``run.json``: data, selection, seed, hardware.
         weights: File the weights came from.
@@ -37,15 +38,19 @@ class TrainedStream:
     weights: Path
 
 
-def load_run(folder: Path, *, device: torch.device) -> TrainedStream:
-    """Read the stream of a finished run.
+def load_run(folder: Path, *, device: torch.device, folded: bool = True) -> TrainedStream:
+    """Read the stream of a finished run; ``folded`` as in :func:`load_stream`.
 
     Raises:
         CheckpointError: As :func:`read_facts` and :func:`load_stream`.
     """
     facts = read_facts(folder)
     return load_stream(
-        facts, folder / "weights.safetensors", device=device, file=folder / "run.json"
+        facts,
+        folder / "weights.safetensors",
+        device=device,
+        file=folder / "run.json",
+        folded=folded,
     )
 
 
@@ -72,9 +77,21 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def load_stream(
-    facts: dict[str, Any], weights: Path, *, device: torch.device, file: Path
+    facts: dict[str, Any],
+    weights: Path,
+    *,
+    device: torch.device,
+    file: Path,
+    folded: bool = True,
 ) -> TrainedStream:
     """Build a stream from its description and read its weights.
+
+    Args:
+        facts: ``run.json``, or an entry of ``bundle.json``.
+        weights: File of the weights.
+        device: Where it shall run.
+        file: What the description was read from.
+        folded: Fold an RGB network, which is faster; gradients want it as it was trained.
 
     Raises:
         CheckpointError: ``CKPT-010`` for another format, ``CKPT-012`` for a description that is
@@ -91,7 +108,7 @@ def load_stream(
     network = build_network(stream)
     load_weights(network, read_tensors(weights), file=weights)
     network = network.to(device).eval()
-    if isinstance(network, RgbNetwork):
+    if folded and isinstance(network, RgbNetwork):
         # bfloat16 on a GPU, as in training there and in its validation
         network = fold(network, dtype=torch.bfloat16 if use_bf16("auto", device) else torch.float32)
     return TrainedStream(stream, network, device, facts, weights)
