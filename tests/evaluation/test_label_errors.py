@@ -62,10 +62,10 @@ def test_planted_errors_are_found_more_precisely_than_by_disagreement_alone():
         ours.append(quality(found.entries, wrong))
         plain.append(len(others & wrong) / len(others))
     precision, recall = np.mean(ours, axis=0)
-    # 50 wrong labels among 1,000: 1.00 and 0.61 here, and 0.59 of the naive list are errors
+    # 50 wrong labels among 1,000: 1.00 and 0.62 here, and 0.61 of the naive list are errors
     assert precision > 0.97
     assert recall > 0.55
-    assert np.mean(plain) < 0.65
+    assert np.mean(plain) < 0.7
 
 
 def test_what_is_suggested_is_mostly_the_truth():

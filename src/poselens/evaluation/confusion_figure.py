@@ -85,7 +85,7 @@ def _arranged(names: Sequence[str]) -> _Grid:
 
 def _least_width(total: float, size: int) -> int:
     """Return below which width the figure rather scrolls than shrinks."""
-    return round(min(total, max(520.0, total if size > 40 else 0.0)))
+    return round(min(total, max(520.0, 8.2 * size + total - _WIDEST)))
 
 
 def _lines(grid: _Grid, size: int) -> str:

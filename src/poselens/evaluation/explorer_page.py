@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from poselens.evaluation.explorer import Opinions
+from poselens.evaluation.explorer import ConfusedPair, Opinions
 from poselens.evaluation.metrics import Evaluation
 
 MISTAKES_KEPT = 5000
@@ -100,3 +100,28 @@ def pair_rows(
         for clip in clips[:ROWS_OF_A_PAIR]
     ]
     return rows, len(clips) - len(rows)
+
+
+def pair_anchors(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return where each pair stands on the page, and its classes as numbers."""
+    number = {name: place for place, name in enumerate(classes)}
+    cells = [(number[pair.label], number[pair.predicted]) for pair in pairs]
+    return [
+        {"id": f"pair-{label}-{predicted}", "label": label, "predicted": predicted}
+        for label, predicted in cells
+    ]
+
+
+def taken_for(
+    pairs: Sequence[ConfusedPair], streams: Sequence[Evaluation]
+) -> list[list[tuple[str, int, int]]]:
+    """Return, for each pair, how often each stream makes this mistake, of how many clips."""
+    table = []
+    for pair in pairs:
+        rows = []
+        for judged in streams:
+            number = {name: place for place, name in enumerate(judged.classes)}
+            row = judged.confusion[number[pair.label]]
+            rows.append((judged.stream, int(row[number[pair.predicted]]), int(row.sum())))
+        table.append(rows)
+    return table

@@ -1,13 +1,16 @@
 """Pictures of a page as data URIs, no more of them than a number of bytes allows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from poselens.evaluation.explorer import AttributionStrip, FrameStrip
+from poselens.evaluation.explorer import AttributionStrip, ClipCard, ConfusedPair, FrameStrip
 from poselens.evaluation.page import picture
 
 PICTURE_BUDGET = 12_000_000
 """Bytes that the pictures of a report may take: a page of this size opens at once anywhere."""
+
+FIRST_PAIRS = 6
+"""Pairs whose pictures come before any others."""
 
 _QUALITY = 80
 
@@ -58,3 +61,24 @@ def encode_within(wanted: Iterable[Strip], budget: int = PICTURE_BUDGET) -> Pict
         uris[id(strip)] = encoded[key]
         taken += len(encoded[key])
     return Pictures(uris, taken, left_out, budget)
+
+
+def in_order(pairs: Sequence[ConfusedPair], cards: Sequence[ClipCard]) -> Iterator[Strip]:
+    """Yield the strips of a page by importance: the first pairs, single clips, other pairs."""
+    for pair in pairs[:FIRST_PAIRS]:
+        yield from _of_pair(pair)
+    for card in cards:
+        yield from _of_strip(card.strip)
+    for pair in pairs[FIRST_PAIRS:]:
+        yield from _of_pair(pair)
+
+
+def _of_pair(pair: ConfusedPair) -> Iterator[Strip]:
+    for strip in (*(card.strip for card in pair.cards), *pair.strips):
+        yield from _of_strip(strip)
+
+
+def _of_strip(strip: FrameStrip | None) -> Iterator[Strip]:
+    if strip is not None:
+        yield strip
+        yield from strip.attributions

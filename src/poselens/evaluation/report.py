@@ -12,13 +12,15 @@ from poselens.checkpoint import write_bytes
 from poselens.evaluation.confusion_figure import confusion_figure
 from poselens.evaluation.contrast_figure import contrast_figure
 from poselens.evaluation.contrasted import ContrastHistory, Rival, rivals
-from poselens.evaluation.explorer import ClipCard, ConfusedPair, FrameStrip, Opinions
+from poselens.evaluation.explorer import ClipCard, ConfusedPair, Opinions
 from poselens.evaluation.explorer_page import (
     embedded,
     explorer_facts,
     page_policy,
     page_script,
+    pair_anchors,
     pair_rows,
+    taken_for,
 )
 from poselens.evaluation.figures import (
     ACCENT,
@@ -38,14 +40,11 @@ from poselens.evaluation.page import (
     page_style,
     percent,
 )
-from poselens.evaluation.pictures import PICTURE_BUDGET, Pictures, Strip, encode_within
+from poselens.evaluation.pictures import PICTURE_BUDGET, encode_within, in_order
 from poselens.evaluation.reliability import Calibration
 from poselens.evaluation.reliability_figure import reliability_figure
 from poselens.evaluation.sections import Section
 from poselens.fusion.weights import FusionWeights
-
-FIRST_PAIRS = 6
-"""Pairs whose pictures come before any others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,13 +190,15 @@ def render_report(report: ReportData) -> str:
         result.evaluation.stream: css_colour(stream_colour(position))
         for position, result in enumerate(report.streams)
     }
-    script, anchors = page_script(), _anchors(report)
+    results = [*report.streams, *([report.fused] if report.fused else [])]
+    script, anchors = page_script(), pair_anchors(report.pairs, best.classes)
+    single = [*(report.review.cards if report.review else ()), *report.worst]
     order = similarity_order(best.confusion)
     leads = {(each["label"], each["predicted"]): f"#{each['id']}" for each in anchors}
     return environment.get_template("report.html.j2").render(
         report=report,
         best=best,
-        results=[*report.streams, *([report.fused] if report.fused else [])],
+        results=results,
         colours={**colours, "fused": css_colour(ACCENT)},
         style=page_style(),
         script=script,
@@ -218,7 +219,7 @@ def render_report(report: ReportData) -> str:
         reliability=Markup(reliability_figure(report.calibrations))
         if report.calibrations
         else None,
-        pictures=_pictures(report),
+        pictures=encode_within(in_order(report.pairs, single), report.picture_budget),
         anchors=anchors,
         rows_of=[
             pair_rows(report.opinions, each["label"], each["predicted"])
@@ -226,7 +227,7 @@ def render_report(report: ReportData) -> str:
             else None
             for each in anchors
         ],
-        taken_for=_taken_for(report),
+        taken_for=taken_for(report.pairs, [result.evaluation for result in results]),
         contrasts=_contrasts(report),
     )
 
@@ -253,36 +254,6 @@ def contents(report: ReportData) -> list[tuple[str, str]]:
         ("again", "Commands", report.commands),
     ]
     return [(anchor, title) for anchor, title, there in parts if there]
-
-
-def _anchors(report: ReportData) -> list[dict[str, Any]]:
-    """Return where each pair stands on the page, and its classes as numbers."""
-    classes = {
-        name: place
-        for place, name in enumerate((report.fused or report.streams[0]).evaluation.classes)
-    }
-    pairs = [(classes[pair.label], classes[pair.predicted]) for pair in report.pairs]
-    return [
-        {"id": f"pair-{label}-{predicted}", "label": label, "predicted": predicted}
-        for label, predicted in pairs
-    ]
-
-
-def _pictures(report: ReportData) -> Pictures:
-    """Encode what is shown: the first pairs, then suspects and worst clips, then other pairs."""
-    groups = [
-        [strip for card in pair.cards for strip in _strips(card.strip)]
-        + [each for strip in pair.strips for each in _strips(strip)]
-        for pair in report.pairs
-    ]
-    cards = [*(report.review.cards if report.review else ()), *report.worst]
-    single = [strip for card in cards for strip in _strips(card.strip)]
-    wanted = [*groups[:FIRST_PAIRS], single, *groups[FIRST_PAIRS:]]
-    return encode_within([strip for group in wanted for strip in group], report.picture_budget)
-
-
-def _strips(strip: FrameStrip | None) -> list[Strip]:
-    return [strip, *strip.attributions] if strip else []
 
 
 def summary(report: ReportData) -> list[str]:
@@ -361,21 +332,6 @@ def _curves(report: ReportData) -> Markup | None:
         return None
     selected = {result.evaluation.stream: result.selected_epoch for result in report.streams}
     return Markup(curves_figure(histories, selected))
-
-
-def _taken_for(report: ReportData) -> list[list[tuple[str, int, int]]]:
-    """Return, for each confused pair, how often each stream makes this mistake, of how many."""
-    results = [*report.streams, *([report.fused] if report.fused else [])]
-    table = []
-    for pair in report.pairs:
-        rows = []
-        for result in results:
-            judged = result.evaluation
-            row = judged.confusion[list(judged.classes).index(pair.label)]
-            count = int(row[list(judged.classes).index(pair.predicted)])
-            rows.append((judged.stream, count, int(row.sum())))
-        table.append(rows)
-    return table
 
 
 def _contrasts(

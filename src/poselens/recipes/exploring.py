@@ -18,7 +18,7 @@ from poselens.evaluation.explorer import (
     pairs_of,
 )
 from poselens.evaluation.label_errors import Suspect, Suspects, find_suspects
-from poselens.evaluation.report import FIRST_PAIRS
+from poselens.evaluation.pictures import FIRST_PAIRS
 from poselens.fusion.scores import read_scores
 from poselens.recipes.strips import clip_strip
 from poselens.types import Scores
