@@ -99,6 +99,24 @@ def test_it_is_said_whose_scores_were_searched(folder, part, words):
     assert search_result(streams[:1], part) is None
 
 
+def test_skeleton_streams_are_one_witness_beside_the_pictures(folder):
+    rgb, joint, bone = (said(folder, name, 0, turned=[7]) for name in ("rgb", "joint", "bone"))
+    # alone it would contradict the others, by little
+    bone.logits[7] = 0.0
+    bone.logits[7, folder.labels[7]] = 0.1
+    for stream in (rgb, joint):
+        stream.logits[7] *= 10
+    rgb.logits[:] = np.where(np.arange(len(rgb.ids))[:, None] == 7, rgb.logits, rgb.logits / 4)
+    joint.logits[:] = np.where(np.arange(len(rgb.ids))[:, None] == 7, joint.logits, rgb.logits)
+    bone.logits[:] = np.where(np.arange(len(rgb.ids))[:, None] == 7, bone.logits, rgb.logits)
+    searched = search_result([rgb, joint, bone], "test")
+    assert list(searched.found.streams) == ["rgb", "skeleton"]
+    assert [entry.clip for entry in searched.found.entries] == [str(folder.ids[7])]
+    assert searched.found.entries[0].witnesses[1].other == pytest.approx(0.53, abs=0.02)
+    apart = search_result([joint, bone], "test").found
+    assert (list(apart.streams), list(apart.entries)) == (["joint", "bone"], [])
+
+
 def test_a_clip_is_read_once(folder, monkeypatch):
     album, read = Album(folder), []
     monkeypatch.setattr(

@@ -6,6 +6,7 @@ import pytest
 from poselens.data.csv_clips import import_csv
 from poselens.data.folder import open_folder
 from poselens.data.video import read_frames
+from poselens.recipes import strips
 from poselens.recipes.strips import clip_strip, draw_figures
 from poselens.types import Skeleton
 
@@ -28,13 +29,16 @@ def test_a_strip_shows_its_own_stretch_of_the_video(drawn, tmp_path):
 def test_joints_are_drawn_where_the_body_is(drawn):
     folder = open_folder(drawn.data)
     clip = folder.index_of("synth-000040")
+    skeleton = folder.skeleton(clip, "pixels")
+    box = strips._region(skeleton, (64, 64))
+    assert box.width == box.height < 64
+    plain = read_frames(drawn.video, [0], box=box, size=(120, 120)).pixels[0]
     strip = clip_strip(folder, clip)
-    frames = read_frames(drawn.video, [0], size=(120, 120)).pixels[0]
-    changed = np.abs(strip[:, :120].astype(int) - frames).max(axis=2) > 40
-    joints = folder.skeleton(clip, "pixels").positions[0, 0] * 120 / 64
-    rows, columns = np.nonzero(changed)
-    assert changed.any()
-    low, high = joints.min(axis=0) - 4, joints.max(axis=0) + 4
+    assert strip.shape == (120, 6 * 120, 3)
+    rows, columns = np.nonzero(np.abs(strip[:, :120].astype(int) - plain).max(axis=2) > 40)
+    assert len(rows) > 100
+    joints = (skeleton.positions[0, 0] - [box.left, box.top]) * 120 / [box.width, box.height]
+    low, high = joints.min(axis=0) - 5, joints.max(axis=0) + 5
     assert low[0] <= columns.min() <= columns.max() <= high[0]
     assert low[1] <= rows.min() <= rows.max() <= high[1]
 

@@ -1,7 +1,7 @@
 """Choose and picture the clips of a report: confused pairs, worst clips, likely label errors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,12 @@ from poselens.evaluation.explorer import (
 )
 from poselens.evaluation.label_errors import Suspect, Suspects, find_suspects
 from poselens.evaluation.pictures import FIRST_PAIRS
-from poselens.fusion.scores import read_scores
+from poselens.fusion.scores import fuse, read_scores
 from poselens.recipes.strips import clip_strip
 from poselens.types import Scores
+
+RGB = "rgb"
+"""Name of the stream that sees pictures."""
 
 PAIRS, MISTAKEN, WORST, SUSPECTS = 24, 2, 12, 24
 """Pairs with pictures, wrong clips of each, worst clips, and likely label errors on the page."""
@@ -201,9 +204,18 @@ def _require_of(folder: ClipFolder, scores: Scores, file: Path) -> None:
 
 
 def search_result(scores: Sequence[Scores], part: str) -> Searched | None:
-    """Search the scores that were just made; None with a single stream."""
+    """Search the scores that were just made; None with a single stream.
+
+    Pictures and joints are the two witnesses where there are both: skeleton streams see the same
+    joints, and count as one, their mean.
+    """
     if len(scores) < 2:
         return None
+    bodies = [each for each in scores if each.stream != RGB]
+    if len(bodies) < len(scores):
+        mean = fuse(bodies, dict.fromkeys([each.stream for each in bodies], 1.0))
+        together = replace(mean, stream="skeleton") if len(bodies) > 1 else bodies[0]
+        scores = [*(each for each in scores if each.stream == RGB), together]
     source = f"Searched: the scores of the {part} part"
     source += {
         "train": ", which the networks were trained on: they have learned wrong labels too, and "

@@ -81,7 +81,8 @@ def _clips(chosen: Any, subjects: Any) -> str:
     text = count_text(int(chosen.sum()))
     people = np.unique(subjects[chosen])
     named = people[people != ""]
-    return f"{text} by {len(named)} subjects" if len(named) else text
+    noun = "subject" if len(named) == 1 else "subjects"
+    return f"{text} by {len(named)} {noun}" if len(named) else text
 
 
 def _networks(
@@ -94,7 +95,7 @@ def _networks(
         data = _mapping(facts.get("data"))
         told = [facts.get("selection"), facts.get("seed"), facts.get("recipe")]
         told += [data.get("train"), data.get("val"), facts.get("params")]
-        told += [facts.get("initial_weights") or "random weights"]
+        told += [_start(facts.get("initial_weights"))]
         columns.append([*map(_said, told), _said(data.get("fingerprint"))[:16]])
     notes = [f"Selection: {bundle.selection}."] if len(names) > 1 else []
     return Section("Networks", table=_turned(heads, names, columns), notes=notes)
@@ -139,6 +140,13 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _said(facts.get("hardware"))
     yield _said(made.get("platform"))
     yield _said(made.get("started"))
+
+
+def _start(weights: object) -> str:
+    """Name what training began with, without the folder it lay in."""
+    if isinstance(weights, Mapping):
+        return f"{Path(str(weights.get('source'))).name} ({weights.get('kind')})"
+    return "random weights" if weights is None else Path(str(weights)).name
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

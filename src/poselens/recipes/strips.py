@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 
-from poselens.clips.assemble import video_source
-from poselens.clips.stream import RgbInput
+from poselens.clips.crop import activity_region
+from poselens.clips.stretch import find_stretch
 from poselens.data.folder import ClipFolder
 from poselens.data.video import read_frames
 from poselens.errors import InputError
 from poselens.evaluation.overlay import draw_joints
 from poselens.pose.layouts import get_layout
-from poselens.types import Skeleton
+from poselens.types import Box, Skeleton
 
 STRIP_FRAMES = 6
 STRIP_HEIGHT = 120
@@ -23,8 +23,9 @@ _PAPER = (246, 247, 249)
 def clip_strip(folder: ClipFolder, clip: int) -> UInt8[np.ndarray, "h w 3"] | None:
     """Return a few frames of a clip from its first to its last, side by side.
 
-    Joints in pixels are drawn on the video. A clip without a video, or whose video cannot be read,
-    is shown by its joints alone; None where it has none either.
+    Of a video, the region that the people move in is shown, with the joints in pixels drawn on it.
+    A clip without a video, or whose video cannot be read, is shown by its joints alone; None where
+    it has none either.
     """
     frames = _filmed(folder, clip)
     if frames is None:
@@ -45,27 +46,37 @@ def _filmed(folder: ClipFolder, clip: int) -> list[UInt8[np.ndarray, "h w 3"]] |
     path, record = folder.video_path(clip), folder.record(clip)
     if path is None:
         return None
+    skeleton = folder.skeleton(clip, "pixels")
+    if skeleton is not None and skeleton.frames == 0:
+        skeleton = None
     try:
-        source = video_source(
-            path, None, RgbInput(crop=False), start_s=record.start_s, end_s=record.end_s
-        )
-        whole = source.region.box
-        wanted = _moments(source.frames)
-        size = (STRIP_HEIGHT, max(1, round(whole.width * STRIP_HEIGHT / whole.height)))
-        read = read_frames(path, wanted.tolist(), size=size, first_frame=source.first_frame)
+        found = find_stretch(path, start_s=record.start_s, end_s=record.end_s)
+        box = _region(skeleton, (found.facts.height, found.facts.width))
+        wanted = _moments(found.frames).tolist()
+        size = (STRIP_HEIGHT, max(1, round(box.width * STRIP_HEIGHT / box.height)))
+        read = read_frames(path, wanted, box=box, size=size, first_frame=found.first)
     except InputError:
         # the clip was scored a moment ago; a picture less does not spoil a report
         return None
-    skeleton = folder.skeleton(clip, "pixels")
-    if skeleton is None or skeleton.frames == 0:
+    if skeleton is None:
         return list(read.pixels)
     layout = get_layout(skeleton.layout)
-    scale = np.array([size[1] / whole.width, size[0] / whole.height])
+    corner = np.array([box.left, box.top])
+    scale = np.array([size[1] / box.width, size[0] / box.height])
     shown = []
-    for moment, frame in zip(wanted.tolist(), read.pixels, strict=True):
-        joints = skeleton.positions[:, min(moment, skeleton.frames - 1)] * scale
+    for moment, frame in zip(wanted, read.pixels, strict=True):
+        joints = (skeleton.positions[:, min(moment, skeleton.frames - 1)] - corner) * scale
         shown.append(draw_joints(frame, joints.astype(np.float32), layout))
     return shown
+
+
+def _region(skeleton: Skeleton | None, size: tuple[int, int]) -> Box:
+    """Return the region of the people, as an RGB network sees it, but no narrower than high."""
+    joints = np.full((1, 1, 1, 2), np.nan, np.float32) if skeleton is None else skeleton.positions
+    box = activity_region(joints[..., :2], frame_size=size).box
+    wide = min(max(box.width, box.height), size[1])
+    left = min(max((box.left + box.right - wide) // 2, 0), size[1] - wide)
+    return Box(left, box.top, left + wide, box.bottom)
 
 
 def draw_figures(
