@@ -255,4 +255,6 @@ def made_up_explorer(streams, clips=432, classes=CLASSES, shown=6):
 
 @pytest.fixture(scope="session")
 def full_report():
-    return made_up_explorer({"rgb": 3.4, "joint": 4.0, "bone": 3.8})
+    return made_up_explorer(
+        {"rgb": 3.4, "joint": 4.0, "bone": 3.8, "joint-motion": 3.4, "bone-motion": 3.6}
+    )

@@ -63,7 +63,7 @@ def confusion_figure(
         [
             '<svg xmlns="http://www.w3.org/2000/svg" role="img" class="confusion" '
             f'viewBox="0 0 {total[0]:.0f} {total[1]:.0f}" '
-            f'style="max-width:{total[0]:.0f}px;min-width:{_least_width(total[0], len(order))}px" '
+            f'style="max-width:{total[0]:.0f}px;min-width:{_least_width(total[0], grid)}px" '
             f'data-cell="{grid.cell:g}" data-left="{grid.left:g}">',
             f"<title>{html.escape(f'Confusion matrix of {evaluation.stream}')}</title>",
             _lines(grid, len(order)),
@@ -83,9 +83,9 @@ def _arranged(names: Sequence[str]) -> _Grid:
     return _Grid(cell, round(font, 2), round(min(left, 12.0 * LONGEST_NAME)), cell * size)
 
 
-def _least_width(total: float, size: int) -> int:
-    """Return below which width the figure rather scrolls than shrinks."""
-    return round(min(total, max(520.0, 8.2 * size + total - _WIDEST)))
+def _least_width(total: float, grid: _Grid) -> int:
+    """Return below which width the figure rather scrolls than shrinks: what can just be read."""
+    return round(total * (0.72 if grid.cell >= _NUMBERED else 0.9))
 
 
 def _lines(grid: _Grid, size: int) -> str:
