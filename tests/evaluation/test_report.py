@@ -120,6 +120,17 @@ def test_selection_rules_that_differ_get_a_column(one_stream):
     assert "last epoch" in page
 
 
+def test_columns_that_would_be_empty_are_left_out(one_stream):
+    (first,) = one_stream.streams
+    assert "Epoch used" in render_report(one_stream)
+    assert "Top-1 at" in render_report(one_stream)
+    bare = replace(first, selected_epoch=None, last_top1=None)
+    page = render_report(replace(one_stream, streams=[bare]))
+    assert "Epoch used" not in page
+    assert "Top-1 at" not in page
+    parsed(page)
+
+
 def test_most_confused_is_sorted_and_leaves_out_the_diagonal(five_streams):
     judged = five_streams.fused.evaluation
     pairs = most_confused(judged, 5)
