@@ -1,18 +1,30 @@
 """A made-up evaluation of 27 classes, as large and as uneven as a real one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from poselens.evaluation.intervals import paired_difference
-from poselens.evaluation.metrics import evaluate
-from poselens.evaluation.report import (
+from poselens.evaluation.explorer import (
+    AttributionStrip,
+    ClipCard,
     ConfusedPair,
-    CostRow,
     FrameStrip,
+    opinions,
+    pairs_of,
+)
+from poselens.evaluation.intervals import paired_difference
+from poselens.evaluation.label_errors import find_suspects
+from poselens.evaluation.metrics import evaluate
+from poselens.evaluation.reliability import Calibration, reliability
+from poselens.evaluation.report import (
+    CostRow,
+    LabelReview,
     ReportData,
     StreamResult,
     most_confused,
 )
+from poselens.evaluation.sections import Section, SectionTable
 from poselens.fusion.scores import fuse
 from poselens.fusion.weights import fit_weights
 from poselens.types import Scores
@@ -181,4 +193,68 @@ def one_stream():
         costs=(),
         notes=(),
         facts={},
+    )
+
+
+def made_up_cards(found, clips, seed):
+    """Cards of clips, the first of them with attributions."""
+    cards = []
+    for place, clip in enumerate(clips):
+        label, verdict = int(found.labels[clip]), int(found.verdict[clip])
+        names = found.classes[label], found.classes[verdict]
+        told = f"{names[0]}, taken for {names[1]}"
+        looked = [
+            AttributionStrip(f"{each}, for {names[1]}", made_up_strip(seed + place)[:, :, ::-1])
+            for each in (("rgb, Grad-CAM", "joint, gradients") if place == 0 else ())
+        ]
+        strip = FrameStrip(made_up_strip(seed + place), f"{told} ({found.ids[clip]})", looked)
+        beliefs = found.beliefs(clip, verdict)
+        loss = float(found.loss[clip])
+        cards.append(ClipCard(found.ids[clip], told, *names, beliefs, strip, loss))
+    return cards
+
+
+def made_up_explorer(streams, clips=432, classes=CLASSES, shown=6):
+    """A report with everything in it."""
+    scores = [
+        made_up_scores(name, strength, seed, clips, classes)
+        for seed, (name, strength) in enumerate(streams.items())
+    ]
+    report = made_up_report(streams, clips, classes)
+    fusion = replace(report.fusion, temperatures=dict.fromkeys(streams, 0.8))
+    fused = fuse(scores, fusion.weights, fusion.temperatures)
+    found, suspects = opinions([*scores, fused]), find_suspects(scores[:2])
+    pairs = [
+        ConfusedPair(
+            classes[label],
+            classes[predicted],
+            count,
+            cards=made_up_cards(found, found.of_pair(label, predicted)[:2].tolist(), place),
+            fixes=found.fixes(label, predicted),
+        )
+        for place, (label, predicted, count) in enumerate(pairs_of(found, shown))
+    ]
+    curves = [Calibration(reliability(each), reliability(each, temperature=0.8)) for each in scores]
+    rows = [["rgb", "0.71"], ["joint", "0.64"]]
+    worst = found.worst(4)
+    return replace(
+        report,
+        fused=StreamResult(evaluate(fused, selection="fitted on validation")),
+        pairs=pairs,
+        opinions=found,
+        calibrations=[*curves, Calibration(reliability(fused))],
+        worst=made_up_cards(found, worst, 20),
+        review=LabelReview(suspects, made_up_cards(found, worst[:2], 30), "Made up.", "labels.csv"),
+        sections=[
+            Section("Robustness", "What is lost without joints.", None, None, ["A note."]),
+            Section("Landscape", table=SectionTable(["Stream", "Top-1"], rows, "On validation.")),
+        ],
+        provenance=[Section("Data", table=SectionTable(["", ""], [["Licence", "CC BY"]]))],
+    )
+
+
+@pytest.fixture(scope="session")
+def full_report():
+    return made_up_explorer(
+        {"rgb": 3.4, "joint": 4.0, "bone": 3.8, "joint-motion": 3.4, "bone-motion": 3.6}
     )

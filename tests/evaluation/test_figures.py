@@ -2,15 +2,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-import pytest
 
-from poselens.evaluation.figures import (
-    confusion_figure,
-    curves_figure,
-    recall_figure,
-    shorten,
-    similarity_order,
-)
+from poselens.evaluation.confusion_figure import confusion_figure
+from poselens.evaluation.figures import curves_figure, recall_figure, shorten
 from poselens.evaluation.metrics import evaluate
 from poselens.types import Scores
 
@@ -27,27 +21,11 @@ def texts(svg):
     return [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
 
 
-def test_classes_that_are_confused_come_to_stand_together():
-    confusion = 10 * np.eye(6, dtype=np.int64)
-    for first, second in ((0, 3), (1, 5), (2, 4)):
-        confusion[first, second] = confusion[second, first] = 4
-    order = similarity_order(confusion)
-    assert sorted(order) == list(range(6))
-    for pair in ((0, 3), (1, 5), (2, 4)):
-        assert abs(order.index(pair[0]) - order.index(pair[1])) == 1
-
-
-@pytest.mark.parametrize("size", [1, 2, 5])
-def test_without_confusions_the_order_stays(size):
-    assert similarity_order(np.eye(size, dtype=np.int64)) == list(range(size))
-
-
 def test_figures_are_the_same_twice_and_take_their_colours_from_the_page():
     best = judged(["a", "b", "c"])
     other = judged(["a", "b", "c"], seed=1)
     history = [{"epoch": 1, "split": "train", "loss": 1.0, "top1": 0.5, "lr": 0.1}]
     for draw in (
-        lambda: confusion_figure(best),
         lambda: recall_figure(best, [other]),
         lambda: curves_figure({"rgb": history, "joint": []}, {"rgb": 1}),
     ):
@@ -60,10 +38,11 @@ def test_figures_are_the_same_twice_and_take_their_colours_from_the_page():
 
 
 def test_ids_of_one_figure_do_not_meet_those_of_another():
+    history = [{"epoch": 1, "split": "val", "loss": 1.0, "top1": 0.5}]
     best = judged(["a", "b", "c"])
     used = [
         set(re.findall(r'\bid="([^"]+)"', svg))
-        for svg in (confusion_figure(best), recall_figure(best, []))
+        for svg in (curves_figure({"rgb": history}, {"rgb": 1}), recall_figure(best, []))
     ]
     assert used[0]
     assert used[1]
@@ -81,15 +60,8 @@ def test_names_of_classes_are_text_not_formulas_or_markup():
     assert len(shorten("x" * 60)) == 28
 
 
-def test_every_clip_is_in_the_confusion_matrix():
-    best = judged(["a", "b", "c"], clips=90)
-    numbers = [int(text) for text in texts(confusion_figure(best)) if text.isdigit()]
-    assert sum(numbers) == 90
-
-
 def test_a_hundred_and_twenty_classes_still_draw():
     best = judged([f"class {index}" for index in range(120)], clips=150)
-    assert "class 119" in texts(confusion_figure(best))
     assert "class 119" in texts(recall_figure(best, []))
 
 

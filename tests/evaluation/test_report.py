@@ -8,15 +8,16 @@ import pytest
 
 from poselens.errors import EnvironmentFault
 from poselens.evaluation.contrasted import ContrastHistory
+from poselens.evaluation.explorer import ConfusedPair, FrameStrip
 from poselens.evaluation.intervals import Difference, Interval
 from poselens.evaluation.report import (
-    ConfusedPair,
-    FrameStrip,
+    contents,
     most_confused,
     render_report,
     summary,
     write_report,
 )
+from poselens.evaluation.sections import Section, SectionTable
 
 
 class Balance(HTMLParser):
@@ -56,10 +57,13 @@ def test_the_report_is_one_file_that_fetches_nothing(five_streams):
     tags = [tag for tag, _ in reader.seen]
     assert tags.count("svg") == 3
     assert tags.count("img") == 6
-    assert not {"script", "link", "iframe"} & set(tags)
+    assert tags.count("script") == 2
+    assert not {"link", "iframe"} & set(tags)
     for tag, attributes in reader.seen:
         if tag == "img":
             assert attributes["src"].startswith("data:image/")
+        assert not {"src", "onclick", "onload"} & attributes.keys() or tag == "img"
+        assert attributes.get("href", "#").startswith("#")
     assert not re.search(r"url\((?!#)", page)
     assert page == render_report(five_streams)
 
@@ -116,6 +120,17 @@ def test_selection_rules_that_differ_get_a_column(one_stream):
     assert "last epoch" in page
 
 
+def test_columns_that_would_be_empty_are_left_out(one_stream):
+    (first,) = one_stream.streams
+    assert "Epoch used" in render_report(one_stream)
+    assert "Top-1 at" in render_report(one_stream)
+    bare = replace(first, selected_epoch=None, last_top1=None)
+    page = render_report(replace(one_stream, streams=[bare]))
+    assert "Epoch used" not in page
+    assert "Top-1 at" not in page
+    parsed(page)
+
+
 def test_most_confused_is_sorted_and_leaves_out_the_diagonal(five_streams):
     judged = five_streams.fused.evaluation
     pairs = most_confused(judged, 5)
@@ -134,7 +149,7 @@ def test_names_and_captions_are_escaped(one_stream):
     judged = one_stream.streams[0].evaluation
     pair = ConfusedPair(judged.classes[0], judged.classes[1], 1, [strip])
     page = render_report(replace(one_stream, dataset=bad, pairs=[pair], notes=[bad]))
-    assert "<script>" not in page
+    assert bad not in page
     assert page.count(html.escape(bad)) >= 4
 
 
@@ -171,3 +186,70 @@ def test_what_streams_were_contrasted_with_is_shown_for_each(five_streams):
 def test_without_contrast_there_is_no_such_section(five_streams, one_stream):
     for report in (five_streams, one_stream):
         assert "contrasted with" not in render_report(report)
+
+
+def test_a_report_with_everything_lists_its_parts_in_their_order(full_report):
+    page = render_report(full_report)
+    reader = parsed(page)
+    anchors = [anchor for anchor, _ in contents(full_report)]
+    heads = [attributes["id"] for tag, attributes in reader.seen if tag == "h2" and attributes]
+    assert [head for head in heads if head in anchors] == anchors
+    text = " ".join(reader.text)
+    for words in (
+        "Robustness",
+        "A note.",
+        "On validation.",
+        "CC BY",
+        "All are in",
+        "labels.csv",
+        "joint, gradients, for",
+    ):
+        assert words in text
+    assert page == render_report(full_report)
+
+
+def test_parts_that_others_fill_may_hold_a_figure_and_text_is_escaped(one_stream):
+    bad = "<script>alert(1)</script>"
+    table = SectionTable([bad, bad], [[bad, bad]], bad)
+    shown = Section(bad, bad, "<svg id='x'></svg>", table, [bad])
+    page = render_report(replace(one_stream, sections=[shown], provenance=[shown]))
+    assert bad not in page
+    assert page.count("<svg id='x'></svg>") == 2
+    assert page.count(html.escape(bad)) >= 12
+    parsed(page)
+
+
+def test_pictures_beyond_the_budget_are_left_out_and_counted(full_report):
+    whole = render_report(full_report)
+    strips = whole.count("<img ")
+    small = render_report(replace(full_report, picture_budget=40_000))
+    shown = small.count("<img ")
+    assert 0 < shown < strips
+    text = " ".join(parsed(small).text)
+    assert f"{strips - shown} pictures are left out of this page" in text
+    assert text.count("This picture is left out") == strips - shown
+    assert len(small) < len(whole) - (strips - shown) * 1000
+
+
+def test_a_pair_says_which_stream_has_its_clips_right(full_report):
+    page = render_report(full_report)
+    pair = full_report.pairs[0]
+    place = page.index('<details class="pair"')
+    part = page[place : page.index("</table>", place)]
+    text = " ".join(" ".join(parsed(part + "</table></div></details>").text).split())
+    for fix in pair.fixes:
+        expected = f"{fix.stream} {fix.right} of {fix.clips} {fix.same} of {fix.clips}"
+        assert expected in text
+
+
+def test_a_clip_without_a_picture_is_still_told_of(full_report):
+    card = replace(full_report.worst[0], strip=None)
+    text = " ".join(parsed(render_report(replace(full_report, worst=[card]))).text)
+    assert "No video and no joints to show." in text
+    assert card.clip in text
+
+
+def test_no_label_error_is_said_to_be_none(full_report):
+    nothing = replace(full_report.review, cards=())
+    text = " ".join(parsed(render_report(replace(full_report, review=nothing))).text)
+    assert "None was found." in text

@@ -41,7 +41,8 @@ def test_everything_is_there(made, drawn):
     out = found.bundle.parent
     assert told == ["training rgb", "training joint", "fusing and evaluating"]
     assert (found.exit_code, found.result.fused.n) == (0, 16)
-    assert sorted(path.name for path in out.iterdir()) == ["bundle", "joint", "report.html", "rgb"]
+    expected = ["bundle", "joint", "label_suspects.csv", "report.html", "rgb"]
+    assert sorted(path.name for path in out.iterdir()) == expected
     page = found.report.read_text()
     assert "a note of mine" in page
     assert "cross-subject" in page

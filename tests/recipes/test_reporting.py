@@ -1,4 +1,4 @@
-import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ import torch
 
 from poselens.contrast.record import write_contrasted
 from poselens.contrast.tally import Contrasted
-from poselens.data.csv_clips import import_csv
 from poselens.data.folder import open_folder
-from poselens.data.video import read_frames
+from poselens.evaluation.explorer import AttributionStrip
+from poselens.evaluation.sections import Section, SectionTable
+from poselens.fusion.scores import fuse
 from poselens.recipes import reporting
 from poselens.recipes.evaluating import evaluate_bundle
 from poselens.recipes.reporting import make_report
@@ -77,15 +78,76 @@ def test_what_was_contrasted_comes_from_the_runs(judged, drawn, asked, tmp_path)
     assert (without.contrasted, gone.contrasted) == ([], [])
 
 
-def test_confusions_are_shown_in_frames(judged, asked, tmp_path):
+def test_confusions_are_shown_in_frames_with_opinions(judged, asked, tmp_path):
     make_report(tmp_path / "page", *judged, runs=[], commands=[])
     (data,) = asked
     assert data.pairs
     for pair in data.pairs:
-        assert pair.strips[0].caption.startswith(f"{pair.label}, taken for {pair.predicted} (synth")
-        for strip in pair.strips:
-            assert strip.pixels.shape == (120, 6 * 120, 3)
+        first = pair.cards[0]
+        assert first.told == f"{pair.label}, taken for {pair.predicted}"
+        assert first.strip.pixels.shape == (120, 6 * 120, 3)
+        assert [belief.stream for belief in first.beliefs] == ["rgb", "joint", "fused"]
+        assert first.beliefs[-1].says == pair.predicted
+        fused = pair.fixes[-1]
+        assert (fused.stream, fused.right, fused.same) == ("fused", 0, pair.count)
     assert all(entry.history == [] for entry in data.streams)
+
+
+def test_a_report_knows_the_rest_of_the_issue(judged, drawn, asked, tmp_path):
+    shown = [Section("Landscape", "words", None, SectionTable(["a", "b"], [["1", "2"]]))]
+    make_report(
+        tmp_path / "page", *judged, runs=[drawn.rgb, drawn.joint], commands=[], sections=shown
+    )
+    (data,) = asked
+    assert list(data.sections) == shown
+    assert [curve.before.stream for curve in data.calibrations] == ["rgb", "joint", "fused"]
+    assert data.worst
+    assert [card.loss for card in data.worst] == sorted(
+        (card.loss for card in data.worst), reverse=True
+    )
+    assert (data.review.file, data.review.found.n) == ("label_suspects.csv", 16)
+    assert "the networks were not trained on" in data.review.source
+    assert [section.title for section in data.provenance] == [
+        "Data",
+        "Networks",
+        "Code and machine",
+    ]
+    head = (tmp_path / "label_suspects.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert head.startswith("rank,clip,label,suggested,self_confidence,margin,rgb label")
+
+
+def test_temperatures_are_shown_before_and_after(judged, asked, tmp_path):
+    bundle, folder, result = judged
+    fitted = replace(bundle.fusion, temperatures={"rgb": 2.0, "joint": 1.0})
+    scores = [*result.scores[:2], fuse(result.scores[:2], fitted.weights, fitted.temperatures)]
+    changed = replace(result, scores=scores)
+    make_report(
+        tmp_path / "page", replace(bundle, fusion=fitted), folder, changed, runs=[], commands=[]
+    )
+    rgb, joint, fused = asked[0].calibrations
+    assert (rgb.before.temperature, rgb.after.temperature) == (1.0, 2.0)
+    assert joint.after is None
+    assert fused.before.bins[0].confidence != fused.after.bins[0].confidence
+
+
+def test_attributions_are_asked_for_the_first_pairs(judged, asked, tmp_path):
+    bundle, folder, _ = judged
+    called = []
+
+    def attribute(clip, number):
+        called.append((clip, number))
+        return [AttributionStrip("rgb, Grad-CAM", np.zeros((4, 8, 3), np.uint8))]
+
+    make_report(tmp_path / "page", *judged, runs=[], commands=[], attribute=attribute)
+    (data,) = asked
+    explained = [pair for pair in data.pairs if pair.cards[0].strip.attributions]
+    assert len(explained) == min(6, len(data.pairs))
+    pair = explained[0]
+    assert [each.name for each in pair.cards[0].strip.attributions] == [
+        f"rgb, Grad-CAM, for {name}" for name in (pair.predicted, pair.label)
+    ]
+    assert called[0] == (pair.cards[0].clip, bundle.classes.index(pair.predicted))
+    assert all(clip in folder.ids for clip, _ in called)
 
 
 def test_what_was_left_out_and_what_is_doubtful_is_said(judged, asked, tmp_path):
@@ -104,25 +166,6 @@ def test_a_single_stream_has_no_fusion(drawn, asked, tmp_path):
     result = evaluate_bundle(run, folder, "cross-subject", "test")
     make_report(tmp_path / "page", run, folder, result, runs=[drawn.joint], commands=[])
     (data,) = asked
-    assert (data.fused, data.fusion, data.gain) == (None, None, None)
-
-
-def test_a_strip_shows_its_own_stretch_of_the_video(drawn, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    shutil.copy(drawn.video, source / "a.mp4")
-    (source / "clips.csv").write_text(
-        "id,video,label,start,end,split\none,a.mp4,x,0,0.5,train\ntwo,a.mp4,x,1,1.5,train\n"
-    )
-    import_csv(source / "clips.csv", tmp_path / "data")
-    folder = open_folder(tmp_path / "data")
-    for clip, first in (("one", 0), ("two", 24)):
-        strip = reporting._strip(folder, folder.index_of(clip))
-        expected = read_frames(drawn.video, [first], size=(120, 120)).pixels[0]
-        np.testing.assert_array_equal(strip[:, :120], expected)
-
-
-def test_a_picture_less_does_not_spoil_a_report(drawn, tmp_path):
-    data = shutil.copytree(drawn.data, tmp_path / "data")
-    (data / "videos" / "synth-000000.mp4").unlink()
-    assert reporting._strip(open_folder(data), 0) is None
+    assert (data.fused, data.fusion, data.gain, data.review) == (None, None, None, None)
+    assert [curve.before.stream for curve in data.calibrations] == ["joint"]
+    assert not (tmp_path / "label_suspects.csv").exists()

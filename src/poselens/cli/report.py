@@ -19,25 +19,33 @@ def report(
         typer.Option("--run", help="Runs of the bundle, for their curves and contrast."),
     ] = None,
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(help="Score files of held-out folds, two or more, to find wrong labels in."),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Write one HTML page about a bundle.
 
-    It shows results, curves, confusions, costs, what the contrast of skeleton streams did, and
-    the commands that made it.
+    It shows results, curves, confusions with their clips, reliability, worst clips, likely label
+    errors (also as label_suspects.csv beside it), costs, what the contrast of skeleton streams did,
+    and what all of it depends on.
     """
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
     from poselens.recipes.evaluating import evaluate_bundle
+    from poselens.recipes.exploring import search_files
     from poselens.recipes.reporting import make_report
     from poselens.recognition.bundle import load_bundle
 
     make_folder(out.parent)
     data = open_folder(folder)
     bundle = load_bundle(model, device=choose_device(device))
+    # refused before the clips are scored, which takes long
+    searched = search_files(scores, data) if scores else None
     with bar("scoring", None) as told:
         result = evaluate_bundle(bundle, data, protocol, part, told=told)
     # a run given as a bundle of one stream has its own curves
@@ -47,8 +55,9 @@ def report(
         tell("the runs are not those of the bundle: the curves are left out")
     command = ["poselens", "report", str(model), str(folder), "--protocol", protocol]
     command += ["--part", part, "--out", str(out), *(f"--run={run}" for run in runs or [])]
+    command += [f"--scores={file}" for file in scores or []]
     commands = [shlex.join(command)]
-    make_report(out, bundle, data, result, runs=order, commands=commands)
+    make_report(out, bundle, data, result, runs=order, commands=commands, searched=searched)
     if as_json:
         give_json({"report": str(out), **result.as_dict()})
     else:

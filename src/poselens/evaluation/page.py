@@ -42,10 +42,10 @@ def count_text(number: int) -> str:
     return f"{number:,}".replace(",", THIN_SPACE)
 
 
-def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
+def picture(pixels: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> str:
     """Return pixels as a data URI: JPEG, or PNG for pictures too small to gain by it."""
     buffer = io.BytesIO()
     small = pixels.size < 30_000
     kind = "png" if small else "jpeg"
-    Image.fromarray(pixels).save(buffer, kind, **({} if small else {"quality": 85}))
+    Image.fromarray(pixels).save(buffer, kind, **({} if small else {"quality": quality}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

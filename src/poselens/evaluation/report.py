@@ -6,22 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from markupsafe import Markup
 
 from poselens.checkpoint import write_bytes
+from poselens.evaluation.confusion_figure import confusion_figure
 from poselens.evaluation.contrast_figure import contrast_figure
 from poselens.evaluation.contrasted import ContrastHistory, Rival, rivals
+from poselens.evaluation.explorer import ClipCard, ConfusedPair, Opinions
+from poselens.evaluation.explorer_page import (
+    embedded,
+    explorer_facts,
+    page_policy,
+    page_script,
+    pair_anchors,
+    pair_rows,
+    taken_for,
+)
 from poselens.evaluation.figures import (
     ACCENT,
-    confusion_figure,
     css_colour,
     curves_figure,
     recall_figure,
     stream_colour,
 )
 from poselens.evaluation.intervals import Difference, Interval
+from poselens.evaluation.label_errors import Suspects
 from poselens.evaluation.metrics import Evaluation
+from poselens.evaluation.ordering import similarity_order
 from poselens.evaluation.page import (
     THIN_SPACE,
     count_text,
@@ -29,37 +40,28 @@ from poselens.evaluation.page import (
     page_style,
     percent,
 )
+from poselens.evaluation.pictures import PICTURE_BUDGET, encode_within, in_order
+from poselens.evaluation.reliability import Calibration
+from poselens.evaluation.reliability_figure import reliability_figure
+from poselens.evaluation.sections import Section
 from poselens.fusion.weights import FusionWeights
 
 
 @dataclass(frozen=True, eq=False)
-class FrameStrip:
-    """Frames of one clip side by side.
+class LabelReview:
+    """Clips whose label somebody should look at.
 
     Attributes:
-        pixels: ``(h, w, 3)`` RGB.
-        caption: What the clip is and what was said about it.
+        found: What the search found.
+        cards: The likeliest errors, with pictures.
+        source: Whose scores were searched, and how honest that is, in a sentence.
+        file: Name of the table beside the report that holds all of them.
     """
 
-    pixels: UInt8[np.ndarray, "h w 3"]
-    caption: str
-
-
-@dataclass(frozen=True, eq=False)
-class ConfusedPair:
-    """A class taken for another, with pictures.
-
-    Attributes:
-        label: The true class.
-        predicted: The class it was taken for.
-        count: Clips of ``label`` called ``predicted`` by the fusion.
-        strips: Clips to look at.
-    """
-
-    label: str
-    predicted: str
-    count: int
-    strips: Sequence[FrameStrip] = ()
+    found: Suspects
+    cards: Sequence[ClipCard]
+    source: str
+    file: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,13 @@ class ReportData:
         costs: One row per stream.
         notes: Clips skipped and other things a reader must know.
         commands: The commands that made these numbers.
+        opinions: What every stream says of every clip; makes all confusions clickable.
+        calibrations: Reliability of each stream, and of the fusion last.
+        worst: Clips of highest loss.
+        review: Clips whose label is probably wrong.
+        sections: Further parts, in this order.
+        provenance: Data, code, environment and training in tables.
+        picture_budget: Bytes that pictures may take.
     """
 
     dataset: str
@@ -141,6 +150,13 @@ class ReportData:
     commands: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further lines of the header, such as seeds."""
+    opinions: Opinions | None = None
+    calibrations: Sequence[Calibration] = ()
+    worst: Sequence[ClipCard] = ()
+    review: LabelReview | None = None
+    sections: Sequence[Section] = ()
+    provenance: Sequence[Section] = ()
+    picture_budget: int = PICTURE_BUDGET
 
 
 def most_confused(evaluation: Evaluation, top: int = 6) -> list[tuple[str, str, int]]:
@@ -166,34 +182,78 @@ def write_report(path: Path, report: ReportData) -> None:
 
 
 def render_report(report: ReportData) -> str:
-    """Return the report as HTML: styles, figures and pictures inside, nothing fetched."""
+    """Return the report as HTML: styles, figures, pictures and script inside, nothing fetched."""
     environment = page_environment()
-    environment.filters.update(signed=signed, points=_points)
-    best = report.fused or report.streams[0]
+    environment.filters.update(signed=signed, points=_points, svg=Markup)
+    best = (report.fused or report.streams[0]).evaluation
     colours = {
         result.evaluation.stream: css_colour(stream_colour(position))
         for position, result in enumerate(report.streams)
     }
+    results = [*report.streams, *([report.fused] if report.fused else [])]
+    script, anchors = page_script(), pair_anchors(report.pairs, best.classes)
+    single = [*(report.review.cards if report.review else ()), *report.worst]
+    order = similarity_order(best.confusion)
+    leads = {(each["label"], each["predicted"]): f"#{each['id']}" for each in anchors}
     return environment.get_template("report.html.j2").render(
         report=report,
-        best=best.evaluation,
-        results=[*report.streams, *([report.fused] if report.fused else [])],
+        best=best,
+        results=results,
         colours={**colours, "fused": css_colour(ACCENT)},
         style=page_style(),
+        script=script,
+        policy=page_policy(script),
+        facts=embedded(explorer_facts(best, order, report.opinions)) if report.pairs else None,
         summary=summary(report),
         scale=_scale(report),
-        confusion=Markup(confusion_figure(best.evaluation)),
+        contents=contents(report),
+        confusion=Markup(confusion_figure(best, order=order, link=lambda *cell: leads.get(cell))),
         recall=Markup(
             recall_figure(
-                best.evaluation,
+                best,
                 [result.evaluation for result in report.streams] if report.fused else [],
                 ACCENT if report.fused else stream_colour(0),
             )
         ),
         curves=_curves(report),
-        taken_for=_taken_for(report),
+        reliability=Markup(reliability_figure(report.calibrations))
+        if report.calibrations
+        else None,
+        pictures=encode_within(in_order(report.pairs, single), report.picture_budget),
+        anchors=anchors,
+        rows_of=[
+            pair_rows(report.opinions, each["label"], each["predicted"])
+            if report.opinions
+            else None
+            for each in anchors
+        ],
+        taken_for=taken_for(report.pairs, [result.evaluation for result in results]),
         contrasts=_contrasts(report),
     )
+
+
+def contents(report: ReportData) -> list[tuple[str, str]]:
+    """Return anchor and title of every part that the report has, in its order."""
+    several = [
+        (f"section-{place}", section.title) for place, section in enumerate(report.sections, 1)
+    ]
+    parts = [
+        ("results", "Results", True),
+        ("training", "Training", any(result.history for result in report.streams)),
+        ("classes", "Hard classes", True),
+        ("confusions", "Confusions", True),
+        ("most-confused", "Confused pairs", report.pairs),
+        ("confidence", "Confidence", report.calibrations),
+        ("worst", "Worst clips", report.worst),
+        ("labels", "Label errors", report.review),
+        *((anchor, title, True) for anchor, title in several),
+        ("contrast", "Contrast", report.contrasted),
+        ("fusion", "Fusion", report.fusion),
+        ("cost", "Cost", report.costs),
+        ("provenance", "Data and environment", report.provenance),
+        ("again", "Commands", report.commands),
+    ]
+    return [(anchor, title) for anchor, title, there in parts if there]
 
 
 def summary(report: ReportData) -> list[str]:
@@ -272,21 +332,6 @@ def _curves(report: ReportData) -> Markup | None:
         return None
     selected = {result.evaluation.stream: result.selected_epoch for result in report.streams}
     return Markup(curves_figure(histories, selected))
-
-
-def _taken_for(report: ReportData) -> list[list[tuple[str, int, int]]]:
-    """Return, for each confused pair, how often each stream makes this mistake, of how many."""
-    results = [*report.streams, *([report.fused] if report.fused else [])]
-    table = []
-    for pair in report.pairs:
-        rows = []
-        for result in results:
-            judged = result.evaluation
-            row = judged.confusion[list(judged.classes).index(pair.label)]
-            count = int(row[list(judged.classes).index(pair.predicted)])
-            rows.append((judged.stream, count, int(row.sum())))
-        table.append(rows)
-    return table
 
 
 def _contrasts(

@@ -1,11 +1,11 @@
 """Small pictures of clips for the page of a check: one of each class, and strips of copies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from poselens.data.children import in_children
@@ -13,14 +13,14 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import PoselensError
 from poselens.evaluation.check_page import Tile
 from poselens.evaluation.overlay import draw_joints
-from poselens.pose.layouts import Layout, get_layout
+from poselens.pose.layouts import get_layout
 from poselens.recipes.check_rules import Facts
+from poselens.recipes.strips import draw_figures
 from poselens.types import Box
 
 TILE_HEIGHT, STRIP_HEIGHT = 200, 90
 STRIP_FRAMES = 5
 CLASSES_SHOWN, GROUPS_SHOWN, CLIPS_OF_A_GROUP = 100, 20, 4
-_PAPER = (246, 247, 249)
 _MOST_WIDE = 3.0
 
 
@@ -99,9 +99,12 @@ def _pictures(
             found[task.clip] = np.concatenate(drawn, axis=1)
     for clip in clips:
         if clip not in found and clip not in filmed:
-            found[clip] = np.concatenate(
-                list(_figures(facts.folder, clip, moments[clip], height)), axis=1
+            skeleton = facts.folder.skeleton(clip, "pixels") or facts.folder.skeleton(
+                clip, "metres"
             )
+            assert skeleton is not None
+            figures = list(draw_figures(skeleton, moments[clip], height))
+            found[clip] = np.concatenate(figures, axis=1)
     return found
 
 
@@ -167,24 +170,3 @@ def _with_joints(
         placed = (joints - np.array([box.left, box.top])) * scale
         shown.append(draw_joints(frame, placed.astype(np.float32), layout))
     return shown
-
-
-def _figures(
-    folder: ClipFolder, clip: int, moments: NDArray[np.int64], height: int
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Draw joints alone, all frames at one scale; metres count upwards, pixels downwards."""
-    skeleton = folder.skeleton(clip, "pixels") or folder.skeleton(clip, "metres")
-    if skeleton is None:
-        return
-    flat = skeleton.positions[..., :2].astype(np.float64)
-    if skeleton.space == "metres":
-        flat = flat * np.array([1.0, -1.0])
-    known = flat[np.isfinite(flat).all(axis=-1)]
-    low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.zeros(2), np.ones(2))
-    scale = 0.86 * height / max(float((high - low).max()), 1e-9)
-    layout: Layout = get_layout(skeleton.layout)
-    for moment in moments.tolist():
-        joints = flat[:, min(moment, skeleton.frames - 1)]
-        placed: Float[np.ndarray, "m v 2"] = (joints - (low + high) / 2) * scale + height / 2
-        paper = np.full((height, height, 3), _PAPER, np.uint8)
-        yield draw_joints(paper, placed.astype(np.float32), layout)

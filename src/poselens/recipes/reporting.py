@@ -4,37 +4,46 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 
 import poselens
-from poselens.clips.assemble import video_source
-from poselens.clips.stream import RgbInput
 from poselens.clips.views import count_views
 from poselens.data.folder import ClipFolder
-from poselens.data.video import read_frames
-from poselens.errors import InputError
 from poselens.evaluation.contrasted import ContrastHistory
-from poselens.evaluation.intervals import paired_difference
+from poselens.evaluation.explorer import opinions
+from poselens.evaluation.intervals import Difference, paired_difference
+from poselens.evaluation.label_errors import write_suspects
+from poselens.evaluation.pictures import PICTURE_BUDGET
+from poselens.evaluation.reliability import Calibration, reliability
 from poselens.evaluation.report import (
-    ConfusedPair,
     CostRow,
-    FrameStrip,
+    LabelReview,
     ReportData,
     StreamResult,
-    most_confused,
     write_report,
 )
+from poselens.evaluation.sections import Section
+from poselens.fusion.scores import fuse
 from poselens.recipes.contrasting import contrast_history
 from poselens.recipes.costing import hardware_name, measured_cost
 from poselens.recipes.evaluating import Result
+from poselens.recipes.exploring import (
+    Album,
+    Attribute,
+    Searched,
+    confused_pairs,
+    search_result,
+    suspect_cards,
+    worst_clips,
+)
+from poselens.recipes.provenance import provenance
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.streams import TrainedStream
+from poselens.training.explain import environment
 from poselens.training.journal import read_rows
 from poselens.types import Scores
 
-STRIP_FRAMES = 6
-STRIP_HEIGHT = 120
+SUSPECTS_FILE = "label_suspects.csv"
+"""Beside a report: every clip whose label is probably wrong."""
 
 
 def make_report(
@@ -46,11 +55,15 @@ def make_report(
     runs: Sequence[Path],
     commands: Sequence[str],
     notes: Sequence[str] = (),
+    sections: Sequence[Section] = (),
+    attribute: Attribute | None = None,
+    searched: Searched | None = None,
+    picture_budget: int = PICTURE_BUDGET,
 ) -> None:
-    """Write the HTML report of an evaluated bundle.
+    """Write the HTML report of an evaluated bundle, and its likely label errors as a table.
 
     Args:
-        path: Target.
+        path: Target; with two streams or more, ``label_suspects.csv`` is written beside it.
         bundle: What was evaluated.
         folder: The data set.
         result: How the bundle does.
@@ -58,50 +71,104 @@ def make_report(
             what was contrasted; empty where they are gone.
         commands: What was typed, for whoever wants the numbers again.
         notes: Further things a reader must know.
+        sections: Further parts of the page.
+        attribute: Gives what networks look at in a clip, for clips of the first pairs.
+        searched: Likely label errors; searched in the result where they are left out.
+        picture_budget: Bytes that pictures may take in the page.
 
     Raises:
         CheckpointError: ``CKPT-017`` for a damaged record of contrast.
+        EnvironmentFault: ``ENV-001`` to ``ENV-003`` when a file cannot be written.
     """
     fused = len(bundle.streams) > 1
     told = [f"{clip}: {reason}" for clip, reason in result.skipped.items()]
-    best = max(result.streams, key=lambda entry: entry.top1)
-    gain = None
-    if fused:
-        scores = {entry.stream: entry for entry in result.scores}
-        gain = paired_difference(
-            scores["fused"], scores[best.stream], groups=result.units.of(scores["fused"].ids)
-        )
-    logs = [read_rows(run / "log.jsonl") for run in runs] or [[] for _ in bundle.streams]
+    album, found = Album(folder, attribute), opinions(result.scores)
+    here = environment(bundle.streams[0].device)
     data = ReportData(
         dataset=folder.info.name,
         protocol=result.protocol,
         split=result.part,
         fingerprint=folder.fingerprint(),
-        code_version=poselens.__version__,
+        code_version=_version(here.get("commit")),
         hardware=hardware_name(bundle.streams[0].device),
         date=datetime.date.today().isoformat(),
-        streams=[
-            StreamResult(
-                evaluation,
-                views=count_views(scores.views),
-                last_epoch=trained.facts.get("epochs"),
-                history=rows,
-            )
-            for evaluation, scores, trained, rows in zip(
-                result.streams, result.scores, bundle.streams, logs, strict=False
-            )
-        ],
+        streams=_streams(bundle, result, runs),
         fused=StreamResult(result.fused) if fused else None,
         fusion=bundle.fusion if fused else None,
-        gain=gain,
-        pairs=_pairs(folder, result),
+        gain=_gain(result) if fused else None,
+        pairs=confused_pairs(found, album),
         contrasted=_contrasted(bundle, runs),
         costs=[_cost(trained) for trained in bundle.streams],
         notes=[*notes, *result.units.told, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
+        opinions=found,
+        calibrations=_calibrations(bundle, result),
+        worst=worst_clips(found, album),
+        review=_review(path, searched or search_result(_own(result), result.part), album),
+        sections=sections,
+        provenance=provenance(bundle, folder, result, runs=runs, commit=here.get("commit")),
+        picture_budget=picture_budget,
     )
     write_report(path, data)
+
+
+def _version(commit: str | None) -> str:
+    return f"{poselens.__version__} ({commit[:7]})" if commit else poselens.__version__
+
+
+def _own(result: Result) -> Sequence[Scores]:
+    """Return the scores of the streams, without the fusion."""
+    return result.scores[: len(result.streams)]
+
+
+def _streams(bundle: Bundle, result: Result, runs: Sequence[Path]) -> list[StreamResult]:
+    logs = [read_rows(run / "log.jsonl") for run in runs] or [[] for _ in bundle.streams]
+    return [
+        StreamResult(
+            evaluation,
+            views=count_views(scores.views),
+            last_epoch=trained.facts.get("epochs"),
+            history=rows,
+        )
+        for evaluation, scores, trained, rows in zip(
+            result.streams, result.scores, bundle.streams, logs, strict=False
+        )
+    ]
+
+
+def _gain(result: Result) -> Difference:
+    best = max(result.streams, key=lambda entry: entry.top1)
+    scores = {entry.stream: entry for entry in result.scores}
+    groups = result.units.of(scores["fused"].ids)
+    return paired_difference(scores["fused"], scores[best.stream], groups=groups)
+
+
+def _calibrations(bundle: Bundle, result: Result) -> list[Calibration]:
+    """Return each stream before and after its temperature, and the fusion of both kinds."""
+    own, temperatures = _own(result), bundle.fusion.temperatures
+    scaled = {name: value for name, value in temperatures.items() if value != 1.0}
+    shown = [
+        Calibration(
+            reliability(each),
+            reliability(each, temperature=scaled[each.stream]) if each.stream in scaled else None,
+        )
+        for each in own
+    ]
+    if len(own) < 2:
+        return shown
+    fused = reliability(result.scores[-1])
+    if not scaled:
+        return [*shown, Calibration(fused)]
+    return [*shown, Calibration(reliability(fuse(own, bundle.fusion.weights)), fused)]
+
+
+def _review(path: Path, searched: Searched | None, album: Album) -> LabelReview | None:
+    if searched is None:
+        return None
+    write_suspects(path.parent / SUSPECTS_FILE, searched.found)
+    cards = suspect_cards(searched.found, album)
+    return LabelReview(searched.found, cards, searched.source, SUSPECTS_FILE)
 
 
 def _contrasted(bundle: Bundle, runs: Sequence[Path]) -> list[ContrastHistory]:
@@ -116,53 +183,3 @@ def _contrasted(bundle: Bundle, runs: Sequence[Path]) -> list[ContrastHistory]:
 def _cost(trained: TrainedStream) -> CostRow:
     cost = measured_cost(trained)
     return CostRow(cost.stream, cost.gmacs, cost.params, cost.milliseconds)
-
-
-def _pairs(folder: ClipFolder, result: Result) -> list[ConfusedPair]:
-    scores = result.scores[-1]
-    pairs = []
-    for label, predicted, count in most_confused(result.fused):
-        strips = _strips(folder, scores, label, predicted)
-        pairs.append(ConfusedPair(label, predicted, count, strips))
-    return pairs
-
-
-def _strips(folder: ClipFolder, scores: Scores, label: str, predicted: str) -> list[FrameStrip]:
-    """Return a clip that was confused, and one of the class it was taken for."""
-    classes = list(scores.classes)
-    wrong, other = classes.index(label), classes.index(predicted)
-    labels, best = np.asarray(scores.labels), np.nanargmax(scores.logits, axis=1)
-    chosen = [
-        (np.flatnonzero((labels == wrong) & (best == other)), f"{label}, taken for {predicted}"),
-        (np.flatnonzero((labels == other) & (best == other)), f"{predicted}, recognised"),
-    ]
-    strips = []
-    for rows, caption in chosen:
-        if len(rows) == 0:
-            continue
-        clip = scores.ids[int(rows[0])]
-        picture = _strip(folder, folder.index_of(clip))
-        if picture is not None:
-            strips.append(FrameStrip(picture, f"{caption} ({clip})"))
-    return strips
-
-
-def _strip(folder: ClipFolder, clip: int) -> NDArray[np.uint8] | None:
-    """Return a few frames of a clip side by side, or None where there is no video to show."""
-    path, record = folder.video_path(clip), folder.record(clip)
-    if path is None:
-        return None
-    try:
-        source = video_source(
-            path, None, RgbInput(crop=False), start_s=record.start_s, end_s=record.end_s
-        )
-        whole = source.region.box
-        wanted = np.linspace(0, source.frames - 1, STRIP_FRAMES).round().astype(int).tolist()
-        width = max(1, round(whole.width * STRIP_HEIGHT / whole.height))
-        size = (STRIP_HEIGHT, width)
-        pixels = read_frames(path, wanted, size=size, first_frame=source.first_frame).pixels
-    except InputError:
-        # the clip was scored a moment ago; a picture less does not spoil a report
-        return None
-    strip: NDArray[np.uint8] = np.concatenate(list(pixels), axis=1)
-    return strip
