@@ -74,6 +74,7 @@ def test_how_a_run_is_carried_out_is_free_and_told(tmp_path):
         "save_minutes": None,
         "share_gpu": True,
         "tensorboard": True,
+        "deterministic": True,
     }
     assert {f"training.{name}" for name in others} == FREE
     found = find(tmp_path, **others)

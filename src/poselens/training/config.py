@@ -81,6 +81,8 @@ class Training(BaseModel):
     compile: Literal["auto", "off", "on"] = "auto"
     """Compile the RGB network: a minute before the first step, each step a third shorter.
     ``auto`` on GPUs where enough steps follow to pay for it."""
+    deterministic: bool = False
+    """Kernels that add up in one order: the same bits from the same run on a GPU, and slower."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the moving average of weights that is kept in their place; 0 keeps the weights."""
     validation: Literal["hold-out", "none"] = "hold-out"
@@ -142,6 +144,8 @@ class Training(BaseModel):
             raise ValueError("accumulate is larger than batch_size: a micro-batch needs a clip")
         if self.replay == "on" and self.in_parts:
             raise ValueError("replay=on records one batch in one pass, without fp16")
+        if self.deterministic and "on" in (self.compile, self.replay):
+            raise ValueError("deterministic steps are taken as written: no compile=on, replay=on")
         if self.patience is not None and self.validation == "none":
             raise ValueError("patience needs validation=hold-out")
         corrected = (
@@ -260,7 +264,7 @@ class Recipe(BaseModel):
 
 HOW_NOT_WHAT = (
     *("workers", "max_bad", "max_nan", "replay", "compile", "share_gpu", "tensorboard"),
-    *("keep_states", "save_every", "save_minutes"),
+    *("keep_states", "save_every", "save_minutes", "deterministic"),
 )
 """Settings of training that do not change what is trained."""
 _SINCE = (

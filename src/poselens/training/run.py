@@ -30,6 +30,7 @@ from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
 from poselens.training.compiling import compiles, replays
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
 from poselens.training.contrastive import Contrast
+from poselens.training.deterministic import deterministic
 from poselens.training.explain import environment, explain, mean_data_wait, now, told_at_start
 from poselens.training.freeze import counted, freeze
 from poselens.training.gradients import descent_of
@@ -102,7 +103,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
             ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol, ``CFG-050`` no
-            TensorBoard, ``CFG-051`` more frozen stages than there are.
+            TensorBoard, ``CFG-051`` more frozen stages than there are, ``TRAIN-001`` an operation
+            that is not deterministic.
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
             ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
@@ -124,6 +126,7 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         joined(device, share_gpu=settings.share_gpu) as ranks,
         _claimed_by_first(request, ranks),
         memory_faults_told(section),
+        deterministic(wanted=settings.deterministic),
     ):
         require_clips(ranks, settings.batch_size)
         require_one_pass(ranks, in_parts=settings.in_parts)
