@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from poselens.cli import _run
 from poselens.data.folder import open_folder
 from poselens.errors import UsageError
 from poselens.training import loop
@@ -139,10 +140,10 @@ def test_on_a_cpu_it_changes_nothing(go, monkeypatch, branch):
 
 
 @pytest.mark.parametrize("word", [True, False])
-def test_the_command_has_a_word_for_it(poselens, tiny_folder, tiny_recipe, tmp_path, word):
+def test_the_command_has_a_word_for_it(tiny_folder, tiny_recipe, tmp_path, word):
     words = ["train", "skeleton", tiny_folder, "--recipe", tiny_recipe, "--protocol", "p"]
     words += ["--out", tmp_path / "run", "--device", "cpu", "--set", "training.epochs=1"]
-    assert poselens(*words, *["--deterministic"] * word).code == 0
+    assert _run([str(word) for word in (*words, *["--deterministic"] * word)]) == 0
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert written["training"]["deterministic"] is word
 
