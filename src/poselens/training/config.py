@@ -166,6 +166,11 @@ class Training(BaseModel):
         return self.accumulate > 1 or self.micro_batch == "auto" or self.amp == "fp16"
 
     @property
+    def part_size(self) -> int | None:
+        """Clips of a micro-batch, None for the whole batch."""
+        return -(-self.batch_size // self.accumulate) if self.accumulate > 1 else None
+
+    @property
     def base_rate(self) -> float:
         """Learning rate after the warm-up, scaled to the batch where that is wanted."""
         return self.lr * self.batch_size / (self.scale_lr_from or self.batch_size)

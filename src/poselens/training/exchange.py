@@ -1,6 +1,7 @@
 """What ranks add up in a step: gradients, losses and running statistics, in one exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -38,10 +39,22 @@ class Exchange:
         self._attendances = [each.attendance for each in norms if isinstance(each, SharedNorm)]
         self._own = [each for each in norms if not isinstance(each, SharedNorm)]
 
-    def begin(self, batch: Batch) -> None:
-        """Say before the forward pass whether this rank's rows count."""
+    @property
+    def ranks(self) -> Ranks:
+        """Return who takes part."""
+        return self._ranks
+
+    @contextmanager
+    def passing(self, batch: Batch) -> Iterator[None]:
+        """Say before a forward pass whether this rank's rows count; statistics forget if not."""
+        here = len(batch["label"]) > 0
         for attendance in self._attendances:
-            attendance.counts = len(batch["label"]) > 0
+            attendance.counts = here
+        running = [] if here else self._running()
+        kept = [tensor.clone() for tensor in running]
+        yield
+        if running:
+            torch._foreach_copy_(running, kept)
 
     def __call__(self, losses: Losses, gradients: Sequence[Tensor], batch: Batch) -> Losses:
         """Replace gradients by those of all ranks, and return the losses of all."""

@@ -38,12 +38,11 @@ from poselens.training.initial import start_from
 from poselens.training.loop import Outcome, Plan, fit
 from poselens.training.memory import memory_faults_told
 from poselens.training.optim import build_optimizer, learning_rate
+from poselens.training.rank_rules import require_apart, require_clips
 from poselens.training.ranks import (
     Ranks,
     described,
     joined,
-    require_clips,
-    require_one_pass,
     restarted,
 )
 from poselens.training.resuming import find_run
@@ -129,7 +128,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         deterministic(wanted=settings.deterministic),
     ):
         require_clips(ranks, settings.batch_size)
-        require_one_pass(ranks, in_parts=settings.in_parts)
+        together = settings.sync_batchnorm or getattr(section, "contrast", None) is not None
+        require_apart(ranks, halves=settings.micro_batch == "auto", together=together)
         return _train(folder, section, request, device, ranks)
 
 

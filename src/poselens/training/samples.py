@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from poselens.checkpoint import write_bytes
 from poselens.clips.ahead import Onwards, moved_ahead
 from poselens.clips.assemble import Item, RgbClips
-from poselens.clips.batches import EpochBatches, loaded, make_loader
+from poselens.clips.batches import EpochBatches, Share, loaded, make_loader
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
 from poselens.clips.packed import Format
@@ -103,7 +103,7 @@ class Samples:
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
-            share=self._ranks.share,
+            share=self._share,
         )
         self._val = SkeletonBatches(
             clips,
@@ -143,7 +143,7 @@ class Samples:
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
-            share=self._ranks.share,
+            share=self._share,
         )
         if settings.sampling == "balanced":
             self.batches.balance(folder.labels[self._readable_parts["train"]])
@@ -159,6 +159,12 @@ class Samples:
             ),
             workers=min(workers, 8 if device.type == "cuda" else 2),
         )
+
+    @property
+    def _share(self) -> Share:
+        """Return which part of a batch this rank trains on."""
+        size = self._settings.part_size
+        return self._ranks.share if size is None else (*self._ranks.share, size)
 
     @property
     def validation_clips(self) -> int:
