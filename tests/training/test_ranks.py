@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from poselens.training.journal import read_rows
 from poselens.training.rank_rules import require_apart
 from poselens.training.ranks import ALONE, joined, place, require_alone
 from poselens.training.ranks import Ranks as Several
+from poselens.training.refused import RefusedStep, of_all
 from poselens.training.states import newest_facts, state_files
 from poselens.training.stepping import EagerStep
 
@@ -529,6 +531,58 @@ def test_ranks_in_fp16_skip_the_same_step(words, tmp_path):
         assert scale == FIRST_SCALE / 2 ** sum(skipped)
         runs.append(out)
     assert furthest(*runs) == 0
+
+
+def broken(rank: int, step: int, kind: str) -> Callable[[int], None]:
+    """Let one rank meet a loss, or a gradient alone, that is not a number."""
+
+    def before(own: int) -> None:
+        real, taken = Gradients._of_part, []
+
+        def of_part(self, batch, *arguments, **options):
+            losses = real(self, batch, *arguments, **options)
+            taken.append(1)
+            if own == rank and len(taken) == step:
+                next(iter(self._network.parameters())).grad.fill_(float("nan"))
+                if kind == "loss":
+                    losses = replace(losses, total=losses.total * float("nan"))
+                Path(os.environ["SEEN"]).write_text(json.dumps(batch["id"]))
+            return losses
+
+        Gradients._of_part = of_part
+
+    return before
+
+
+@pytest.mark.parametrize(("rank", "kind"), [(1, "loss"), (0, "gradient"), (1, "gradient")])
+def test_a_refused_step_names_the_clips_of_the_rank_that_saw_it(words, tmp_path, rank, kind):
+    out, seen = tmp_path / "run", tmp_path / "seen.json"
+    command = words("skeleton", out, max_nan=1, batch_size=4)
+    started = Ranks(
+        *(tmp_path / "told", 2, command),
+        before=broken(rank, 2, kind),
+        environment={"SEEN": str(seen)},
+    )
+    assert started.end() == [1, 1], started.told()
+    clips = json.loads(seen.read_text())
+    (report,) = json.loads((out / "nan_report.json").read_text())["refused"]
+    assert (report["clips"], report["ranks"]) == (clips, [rank])
+    assert (report["epoch"], report["step"]) == (1, 2)
+    for told in started.told():
+        assert f"error[NUM-001]: clips {', '.join(clips)}: the loss is " in told
+
+
+def test_where_no_rank_saw_it_the_clips_of_all_are_named():
+    class Others(Several):
+        def texts(self, own):
+            return [own, json.dumps({"clips": ["b"], "inputs_finite": True, "sound": True})]
+
+    refused = RefusedStep("NUM-001", "the loss is inf")
+    refused.facts, refused.sound = {"clips": ["a"], "inputs_finite": True, "lr": 1.0}, True
+    whole = of_all(refused, Others(0, 2))
+    assert whole.facts == {"clips": ["a", "b"], "inputs_finite": True, "lr": 1.0, "ranks": []}
+    assert str(whole) == "clips a, b: the loss is inf"
+    assert of_all(refused, ALONE) is refused
 
 
 def test_ranks_in_fp16_are_near_one_process(words, tmp_path):

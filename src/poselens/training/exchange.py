@@ -65,6 +65,8 @@ class Exchange:
             [each.detach().float() for each in (losses.total, *losses.parts.values())]
         )
         told = torch.cat([told, right.float()[None]])
+        # said before the exchange, which hands what is not finite to all
+        sound = torch.isfinite(told[0]) & torch.isfinite(nn.utils.get_total_norm(gradients))
         counts = batch["counts"]
         share = self._ranks.size * counts[self._ranks.rank] / sum(counts)
         kept = self._running()
@@ -73,7 +75,8 @@ class Exchange:
         if running:
             torch._foreach_copy_(kept, running)
         parts = dict(zip(losses.parts, told[1:-1], strict=True))
-        return replace(losses, total=told[0], parts=parts, right=told[-1] * self._ranks.size)
+        right = told[-1] * self._ranks.size
+        return replace(losses, total=told[0], parts=parts, right=right, sound=sound)
 
     def _running(self) -> list[Tensor]:
         """Return the statistics that a step moves; those of frozen normalisations stay exact."""

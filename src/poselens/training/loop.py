@@ -163,7 +163,7 @@ def fit(
     )
     take = _steps(network, objective, optimizer, plan, pace, beside, ranks, teller)
     journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
-    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
+    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, ranks=ranks)
     stop = StopRequest(ranks)
     watch = _Watch(stop, teller, refusals, states, progress, best, ranks)
     with stop, teller.shown():
