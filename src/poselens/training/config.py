@@ -113,6 +113,9 @@ class Training(BaseModel):
     cache: Literal["none", "disk", "packed"] = "none"
     """Decode each clip's region once, to files beside the data: ``disk`` keeps the pixels, for
     small data sets; ``packed`` keeps JPEG pictures, a twelfth of the size."""
+    precheck: bool = False
+    """Read every video once before the first epoch, where none is cached: the order is then that
+    of the readable ones."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
     max_nan: int = Field(3, ge=1)
@@ -164,6 +167,11 @@ class Training(BaseModel):
     def in_parts(self) -> bool:
         """Whether a step is more than one pass, or may become it, or has a scale."""
         return self.accumulate > 1 or self.micro_batch == "auto" or self.amp == "fp16"
+
+    @property
+    def knows_clips(self) -> bool:
+        """Whether videos that cannot be read are known before the first epoch."""
+        return self.precheck or self.cache != "none"
 
     @property
     def part_size(self) -> int | None:
@@ -274,7 +282,7 @@ HOW_NOT_WHAT = (
 """Settings of training that do not change what is trained."""
 _SINCE = (
     *("accumulate", "micro_batch", "scale_lr_from", "patience", "sampling", "class_weights"),
-    *("class_beta", "logit_adjustment", "freeze", "sync_batchnorm"),
+    *("class_beta", "logit_adjustment", "freeze", "sync_batchnorm", "precheck"),
 )
 
 

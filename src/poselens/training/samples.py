@@ -27,6 +27,7 @@ from poselens.errors import CheckpointError, InputError
 from poselens.training.config import RgbSection, SkeletonSection
 from poselens.training.imbalance import balance_of
 from poselens.training.objectives import Balance, Batch
+from poselens.training.precheck import prechecked
 from poselens.training.ranks import ALONE, Ranks, beside
 from poselens.training.shared_scores import gathered_scores
 from poselens.training.state import Progress
@@ -79,7 +80,7 @@ class Samples:
         self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
-        self._known = isinstance(section, SkeletonSection) or section.training.cache != "none"
+        self._known = isinstance(section, SkeletonSection) or section.training.knows_clips
         self.batches: EpochBatches | SkeletonBatches
         self._train: Source
         self._val: Source
@@ -132,6 +133,9 @@ class Samples:
             workers = min(workers, 2)
         with self._ranks.in_turn("cache of decoded clips"):
             moving, still, unreadable = _make_clips(folder, section, parts, device)
+            if settings.precheck and settings.cache == "none":
+                wanted = np.concatenate([parts["train"], parts["val"]])
+                unreadable = prechecked(folder, still, wanted, self._out, workers=workers)
         if unreadable:
             # known before the first epoch, as skeletons are: the others train as if alone
             self._unreadable = {str(folder.ids[clip]): text for clip, text in unreadable.items()}
