@@ -154,6 +154,7 @@ def test_a_bug_keeps_its_traceback_in_a_file(poselens, failing, monkeypatch, tmp
         (OSError(errno.ENOSPC, "No space left on device"), "ENV-002"),
         (MemoryError(), "ENV-007"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), "ENV-012"),
+        (RuntimeError("CUDA error: out of memory"), "ENV-012"),
     ],
 )
 def test_the_machines_faults_are_no_bugs(poselens, failing, fault, code):

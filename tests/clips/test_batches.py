@@ -284,13 +284,24 @@ def test_the_clip_that_killed_a_worker_is_named(tiny_folder):
     assert (caught.value.code, caught.value.where) == ("ENV-011", "clip c05")
 
 
-def test_a_full_gpu_is_named_and_other_faults_are_left_alone():
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory", 2),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_full_gpu_is_named_whoever_wanted_its_memory(fault):
     with (
         pytest.raises(EnvironmentFault, match=r"full with 64 clips.*batch_size=32") as caught,
         memory_faults_named(64),
     ):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise fault
     assert caught.value.code == "ENV-012"
+
+
+def test_faults_that_are_not_the_memorys_are_left_alone():
     with pytest.raises(RuntimeError, match="size mismatch"), memory_faults_named(64):
         raise RuntimeError("size mismatch")
 

@@ -142,8 +142,8 @@ def _unexpected(fault: Exception, *, as_json: bool) -> int:
     code = _ENVIRONMENT.get(fault.errno or 0) if isinstance(fault, OSError) else None
     if isinstance(fault, MemoryError):
         code = "ENV-007"
-    # torch is not imported for its class
-    if type(fault).__name__ == "OutOfMemoryError":
+    # torch is not imported for its classes
+    if type(fault).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in str(fault):
         code = "ENV-012"
     if code is not None:
         place = fault.filename if isinstance(fault, OSError) else None

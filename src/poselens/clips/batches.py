@@ -296,17 +296,29 @@ def memory_faults_named(batch_size: int, *, of: str = "", instead: str = "") -> 
     """
     try:
         yield
-    except torch.OutOfMemoryError as fault:
-        raise EnvironmentFault(
-            "ENV-012",
-            f"the GPU's memory is full with {batch_size} clips{of} a step",
-            mend=f"use {instead}--set training.batch_size={max(batch_size // 2, 1)} or smaller "
-            "pictures",
-        ) from fault
     except RuntimeError as fault:
+        if memory_ended(fault):
+            raise EnvironmentFault(
+                "ENV-012",
+                f"the GPU's memory is full with {batch_size} clips{of} a step",
+                mend=f"use {instead}--set training.batch_size={max(batch_size // 2, 1)} or smaller "
+                "pictures; fewer --jobs where several runs share it",
+            ) from fault
         if "DataLoader worker" not in str(fault):
             raise
         raise _worker_killed([]) from fault
+
+
+def memory_ended(fault: RuntimeError) -> bool:
+    """Return whether an error means that a GPU's memory is full.
+
+    torch's own allocator has a class for it. What CUDA and its libraries allocate by themselves
+    (contexts, handles, graphs), which fails where several processes fill one GPU, has only words.
+    """
+    if isinstance(fault, torch.OutOfMemoryError):
+        return True
+    said = str(fault)
+    return "CUDA error: out of memory" in said or "STATUS_ALLOC_FAILED" in said
 
 
 def to_device(
