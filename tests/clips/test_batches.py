@@ -21,6 +21,8 @@ from poselens.clips.batches import (
     loaded,
     make_loader,
     memory_faults_named,
+    pieces_of,
+    places_of,
     share_of,
     to_device,
 )
@@ -364,3 +366,29 @@ def test_every_part_has_as_many_batches():
     assert [len(part) for part in parts] == [3, 3]
     assert [one + other for one, other in zip(*parts, strict=True)] == whole
     assert parts[0][-1] == []
+
+
+@given(count=st.integers(0, 40), parts=st.integers(1, 5), size=st.integers(1, 9))
+def test_shares_of_micro_batches_are_the_micro_batches(count, parts, size):
+    """Piece by piece, the shares of all ranks are the piece that one process would compute."""
+    pieces = pieces_of(count, size)
+    assert [place for piece in pieces for place in range(count)[piece]] == list(range(count))
+    assert all(piece.stop - piece.start <= size for piece in pieces)
+    own = [list(np.arange(count)[places_of(count, (part, parts, size))]) for part in range(parts)]
+    assert sorted(place for places in own for place in places) == list(range(count))
+    for piece in pieces:
+        inside = set(range(count)[piece])
+        lengths = [len(inside.intersection(places)) for places in own]
+        assert sum(lengths) == len(inside)
+        assert max(lengths) - min(lengths) <= 1
+
+
+def test_ranks_read_their_share_of_each_micro_batch():
+    whole = list(EpochBatches(range(7), batch_size=6, seed=5))
+    parts = [list(EpochBatches(range(7), batch_size=6, seed=5, share=(r, 2, 3))) for r in (0, 1)]
+    for batch, one, other in zip(whole, *parts, strict=True):
+        if len(batch) == 6:
+            assert one == [batch[0], batch[3]]
+            assert other == [batch[1], batch[2], batch[4], batch[5]]
+        else:
+            assert one + other == batch

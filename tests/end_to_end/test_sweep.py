@@ -161,3 +161,74 @@ def test_tables(poselens, drawn, tmp_path, more):
         assert "| joint |" in lines[2]
         assert "baseline" in lines[2]
         assert any(word in lines[3] for word in ("within noise", "better", "worse", "disagree"))
+
+
+LONG = ("--set", "training.epochs=100000", "--set", "training.save_minutes=null")
+
+
+@pytest.fixture
+def sweep(drawn, tmp_path):
+    """Start a sweep of two runs side by side, which both train."""
+    out = tmp_path / "sweep"
+    process = started(*words(drawn, out, "--jobs", "2", *LONG))
+    runs = [out / "seed=0", out / "seed=1"]
+    try:
+        within(90, lambda: all(trains(run) for run in runs))
+        yield process, out, runs
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def trains(run):
+    log = run / "log.jsonl"
+    return log.exists() and log.read_text()
+
+
+def states(run):
+    return sorted(path.stem for path in (run / "states").glob("*.safetensors"))
+
+
+def within(seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_sigusr1_saves_every_run_and_sigterm_ends_all_of_them_saved(sweep):
+    process, out, runs = sweep
+    process.send_signal(signal.SIGUSR1)
+    logs = [out / f"worker-{number}.log" for number in (1, 2)]
+    within(60, lambda: all("training goes on" in log.read_text() for log in logs))
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    told, err = process.communicate(timeout=90)
+    assert process.returncode == 143, err
+    assert "stopped and saved; go on with --resume" in told + err
+    assert "Traceback" not in err + "".join(log.read_text() for log in logs)
+    facts = json.loads((out / "sweep.json").read_text())
+    assert [run["outcome"] for run in facts["runs"]] == ["stopped", "stopped"]
+    for run in runs:
+        logged = (run / "log.jsonl").read_text().count('"train"')
+        assert states(run)[-1] >= f"{logged:06}-00000000"
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_leaves_nobody_behind(sweep):
+    process, _, runs = sweep
+    trained = workers(process)
+    assert len(trained) == 2
+    # nothing of theirs ends at the first one: they are held
+    for pid in trained:
+        os.kill(pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    within(30, lambda: not any(map(running, trained)))
+    # what was saved before is there to go on from
+    assert all(states(run) for run in runs)

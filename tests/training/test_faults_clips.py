@@ -1,9 +1,9 @@
 """One clip in twenty is bad, in every way: who is skipped, and what becomes of the rest.
 
 Equal to what: to training on the same data set whose protocol has the bad clips in no part. Where
-they are known before the first epoch (skeletons, and videos that are cached) everything is equal,
-bit for bit. Videos that are decoded as they come are known when they come: there every batch is
-the one of the sound data set without them.
+they are known before the first epoch (skeletons, and videos that are cached or read once before)
+everything is equal, bit for bit. Videos that are decoded as they come are known when they come:
+there every batch is the one of the sound data set without them.
 """
 
 import csv
@@ -200,3 +200,18 @@ def test_bad_videos_leave_every_batch_the_one_it_would_be(tmp_path, build, follo
         assert all(torch.equal(value, all_inputs[clip]) for clip, value in inputs.items())
     assert read_tensors(tmp_path / "run" / "weights.safetensors")
     mutate.note({"clips": CLIPS, "skipped": len(BAD), "equal": "batches, without the bad clips"})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_videos_that_are_read_once_before_change_nothing_for_the_rest(
+    tmp_path, build, followed, workers
+):
+    root = build(tmp_path / "data")
+    spoil_videos(root)
+    clean = without_bad(root, tmp_path / "clean")
+    seen = followed(root, tmp_path / "run", "rgb", precheck=True, workers=workers, epochs=2)
+    other = followed(clean, tmp_path / "other", "rgb", workers=workers, epochs=2)
+    assert skipped(tmp_path / "run").keys() == BAD_NAMES
+    assert [each[:2] for each in seen] == [each[:2] for each in other]
+    require_equal(tmp_path / "run", tmp_path / "other")
+    mutate.note({"clips": CLIPS, "skipped": len(BAD), "equal": "all, read once before"})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,14 @@ from poselens.cli.output import tell_error
 from poselens.data.folder import ClipFolder
 from poselens.errors import EnvironmentFault, UsageError
 from poselens.fusion.scores import read_scores
+from poselens.training import gradients, wiring
 from poselens.training import ranks as ranks_module
-from poselens.training.config import Training
+from poselens.training.gradients import FIRST_SCALE, Gradients
 from poselens.training.journal import read_rows
-from poselens.training.ranks import ALONE, joined, place, require_alone, require_one_pass
+from poselens.training.rank_rules import require_apart
+from poselens.training.ranks import ALONE, joined, place, require_alone
 from poselens.training.ranks import Ranks as Several
+from poselens.training.refused import RefusedStep, of_all
 from poselens.training.states import newest_facts, state_files
 from poselens.training.stepping import EagerStep
 
@@ -372,13 +376,229 @@ def test_more_ranks_than_clips_a_step_are_refused(words, tmp_path):
     )
 
 
-@pytest.mark.parametrize("option", [{"accumulate": 2}, {"micro_batch": "auto"}, {"amp": "fp16"}])
-def test_steps_in_parts_are_for_one_process(option):
-    settings = Training(**option)
-    require_one_pass(ALONE, in_parts=settings.in_parts)
-    with pytest.raises(UsageError, match="for one process, and 2 were started") as caught:
-        require_one_pass(Several(0, 2), in_parts=settings.in_parts)
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("size", [1, 2])
+def test_halving_is_not_for_ranks_that_wait_within_a_pass(size, halves, together):
+    asked = {"halves": halves, "together": together}
+    if size == 1 or not (halves and together):
+        require_apart(Several(0, size), **asked)
+        return
+    with pytest.raises(UsageError, match="is for one process, and 2 were started") as caught:
+        require_apart(Several(0, size), **asked)
     assert caught.value.code == "DIST-008"
+
+
+def test_it_is_refused_where_it_is_asked_for(words, tmp_path):
+    told = "error[DIST-008]: training.micro_batch=auto with contrast or training.sync_batchnorm"
+    for branch, sync in (("skeleton", False), ("rgb", True)):
+        command = words(branch, tmp_path / branch, sync_batchnorm=sync, micro_batch="auto")
+        started = Ranks(tmp_path / f"told-{branch}", 2, command)
+        assert started.end() == [2, 2]
+        assert told in started.told()[0]
+
+
+@pytest.mark.parametrize(
+    ("branch", "size", "epochs", "batch", "parts"),
+    # 20 steps; 21, where the last batch of one clip is one part, and ranks have parts without any
+    [
+        ("rgb", 2, 10, 4, 2),
+        ("skeleton", 2, 10, 6, 3),
+        ("rgb", 3, 2, 7, 3),
+        ("skeleton", 3, 4, 7, 4),
+    ],
+)
+def test_ranks_compute_in_parts_what_one_process_does(
+    go, tmp_path, branch, size, epochs, batch, parts
+):
+    """Normalisations see the clips of a part, and the bank every clip once, in the same order."""
+    alone, shared = (
+        go(
+            ranks, branch, tmp_path / f"run-{ranks}",
+            epochs=epochs, batch_size=batch, accumulate=parts,
+        )
+        for ranks in (1, size)
+    )  # fmt: skip
+    np.testing.assert_allclose(losses(shared), losses(alone), rtol=0, atol=1e-5)
+    assert furthest(alone, shared) < 1e-3
+    assert position(shared) == position(alone)
+    states = [read_tensors(state_files(run)[0]) for run in (alone, shared)]
+    banks = [name for name in states[0] if name.startswith("beside.bank")]
+    assert bool(banks) == (branch == "skeleton")
+    for name in banks:
+        torch.testing.assert_close(*(state[name] for state in states), rtol=0, atol=1e-4)
+
+
+def test_parts_are_others_than_the_whole_batch(go, tmp_path):
+    """What the test above would not see: that nothing is done in parts at all."""
+    whole, parts = (
+        go(2, "skeleton", tmp_path / str(parts), accumulate=parts, epochs=1) for parts in (1, 2)
+    )
+    assert furthest(whole, parts) > 1e-6
+
+
+def test_statistics_of_a_rank_forget_parts_without_its_clips(go, tmp_path):
+    """A batch of three clips in three parts leaves each of two ranks at least one without any."""
+    options = {"sync_batchnorm": False, "batch_size": 3, "accumulate": 3, "epochs": 1}
+    run = go(2, "rgb", tmp_path / "run", **options)
+    weights = read_tensors(run / "weights.safetensors")
+    alone = read_tensors(go(1, "rgb", tmp_path / "alone", **options) / "weights.safetensors")
+    name = next(name for name in weights if name.endswith("running_var"))
+    # both look at single clips; a blank one would have pulled the variances towards zero
+    one, other = weights[name].mean(), alone[name].mean()
+    assert other * 0.8 < one < 1.5 * other + 0.5
+
+
+def short_of_memory(rank: int, limit: int) -> Callable[[int], None]:
+    """Let the memory of one rank, or of every rank (-1), hold no more than so many clips."""
+
+    def before(own: int) -> None:
+        real = wiring.cross_entropy
+
+        def objective(**options):
+            inner = real(**options)
+
+            def limited(network, batch):
+                losses = inner(network, batch)
+                if rank in (own, -1) and len(batch["label"]) > limit:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return losses
+
+            return limited
+
+        wiring.cross_entropy = objective
+
+    return before
+
+
+def test_ranks_halve_when_the_memory_of_one_ends(words, tmp_path):
+    """Whoever it is: all take the same step again, in halves of its parts, from the same bits."""
+    facts = {"sync_batchnorm": False, "micro_batch": "auto", "batch_size": 8, "epochs": 1}
+    runs = []
+    for rank in (1, -1):
+        out = tmp_path / f"run-{rank}"
+        memory = short_of_memory(rank, 1)
+        started = Ranks(tmp_path / f"told{rank}", 2, words("rgb", out, **facts), before=memory)
+        assert started.end() == [0, 0], started.told()
+        told = "".join(started.told())
+        assert told.count("memory does not hold 8 clips at once") == 1
+        assert told.count("memory does not hold 4 clips at once") == 1
+        assert "micro-batches of 2 from here on" in told
+        assert int(read_tensors(state_files(out)[0])["pace.size"]) == 2
+        runs.append(out)
+    assert furthest(*runs) == 0
+    assert losses(runs[0]).tolist() == losses(runs[1]).tolist()
+
+
+def test_a_rank_whose_memory_holds_no_clip_ends_all(words, tmp_path):
+    command = words("rgb", tmp_path / "run", sync_batchnorm=False, micro_batch="auto")
+    started = Ranks(tmp_path / "told", 2, command, before=short_of_memory(1, 0))
+    assert started.end() == [5, 5], started.told()
+    assert "rank 1 of 2: error[ENV-012]" in started.told()[1]
+    assert "rank 0 of 2: error[DIST-003]" in started.told()[0]
+
+
+def overflowing(rank: int, step: int) -> Callable[[int], None]:
+    """Let the gradient of one rank be more than fp16 holds, at one step."""
+
+    def before(own: int) -> None:
+        real, taken = Gradients._of_part, []
+
+        def of_part(self, *arguments, **options):
+            losses = real(self, *arguments, **options)
+            taken.append(1)
+            if own == rank and len(taken) == step:
+                next(iter(self._network.parameters())).grad.fill_(float("inf"))
+            return losses
+
+        Gradients._of_part = of_part
+
+    return before
+
+
+def test_ranks_in_fp16_skip_the_same_step(words, tmp_path):
+    """One rank's gradient overflows: all lower the scale, and none takes the step."""
+    runs = []
+    for rank in (0, 1):
+        out = tmp_path / f"run-{rank}"
+        command = words("skeleton", out, amp="fp16")
+        started = Ranks(tmp_path / f"told{rank}", 2, command, before=overflowing(rank, 2))
+        assert started.end() == [0, 0], started.told()
+        rows = [row for row in read_rows(out / "log.jsonl") if row["split"] == "train"]
+        skipped = [row.get("skipped_steps", 0) for row in rows]
+        scale = float(read_tensors(state_files(out)[0])["pace.scale"])
+        assert sum(skipped) >= 1
+        assert scale == FIRST_SCALE / 2 ** sum(skipped)
+        runs.append(out)
+    assert furthest(*runs) == 0
+
+
+def broken(rank: int, step: int, kind: str) -> Callable[[int], None]:
+    """Let one rank meet a loss, or a gradient alone, that is not a number."""
+
+    def before(own: int) -> None:
+        real, taken = Gradients._of_part, []
+
+        def of_part(self, batch, *arguments, **options):
+            losses = real(self, batch, *arguments, **options)
+            taken.append(1)
+            if own == rank and len(taken) == step:
+                next(iter(self._network.parameters())).grad.fill_(float("nan"))
+                if kind == "loss":
+                    losses = replace(losses, total=losses.total * float("nan"))
+                Path(os.environ["SEEN"]).write_text(json.dumps(batch["id"]))
+            return losses
+
+        Gradients._of_part = of_part
+
+    return before
+
+
+@pytest.mark.parametrize(("rank", "kind"), [(1, "loss"), (0, "gradient"), (1, "gradient")])
+def test_a_refused_step_names_the_clips_of_the_rank_that_saw_it(words, tmp_path, rank, kind):
+    out, seen = tmp_path / "run", tmp_path / "seen.json"
+    command = words("skeleton", out, max_nan=1, batch_size=4)
+    started = Ranks(
+        *(tmp_path / "told", 2, command),
+        before=broken(rank, 2, kind),
+        environment={"SEEN": str(seen)},
+    )
+    assert started.end() == [1, 1], started.told()
+    clips = json.loads(seen.read_text())
+    (report,) = json.loads((out / "nan_report.json").read_text())["refused"]
+    assert (report["clips"], report["ranks"]) == (clips, [rank])
+    assert (report["epoch"], report["step"]) == (1, 2)
+    for told in started.told():
+        assert f"error[NUM-001]: clips {', '.join(clips)}: the loss is " in told
+
+
+def test_where_no_rank_saw_it_the_clips_of_all_are_named():
+    class Others(Several):
+        def texts(self, own):
+            return [own, json.dumps({"clips": ["b"], "inputs_finite": True, "sound": True})]
+
+    refused = RefusedStep("NUM-001", "the loss is inf")
+    refused.facts, refused.sound = {"clips": ["a"], "inputs_finite": True, "lr": 1.0}, True
+    whole = of_all(refused, Others(0, 2))
+    assert whole.facts == {"clips": ["a", "b"], "inputs_finite": True, "lr": 1.0, "ranks": []}
+    assert str(whole) == "clips a, b: the loss is inf"
+    assert of_all(refused, ALONE) is refused
+
+
+def test_ranks_in_fp16_are_near_one_process(words, tmp_path):
+    """Not within 1e-5: a sum over other shares is rounded to half precision elsewhere."""
+
+    def scaled_little(_rank):
+        # one rank's part of the loss is larger than its part of the batch, and overflows earlier
+        gradients.FIRST_SCALE = 256.0
+
+    for size in (1, 2):
+        command = words("skeleton", tmp_path / str(size), amp="fp16", lr=0.002)
+        started = Ranks(tmp_path / f"told{size}", size, command, before=scaled_little)
+        assert started.end() == [0] * size, started.told()
+    alone, shared = (losses(tmp_path / str(size)) for size in (1, 2))
+    np.testing.assert_allclose(shared[:, 0], alone[:, 0], rtol=0, atol=0.01)
+    assert shared[:, 2].tolist() == alone[:, 2].tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import yaml
 from poselens.checkpoint import read_tensors_and_facts, write_tensors
 from poselens.data.folder import open_folder
 from poselens.errors import CheckpointError
-from poselens.training.config import Recipe
+from poselens.training.config import Recipe, Training
 from poselens.training.resuming import FREE, find_run, flat, read_config, update_format_1
 from poselens.training.run import Request, train
 from poselens.training.state import Progress
@@ -74,6 +75,7 @@ def test_how_a_run_is_carried_out_is_free_and_told(tmp_path):
         "save_minutes": None,
         "share_gpu": True,
         "tensorboard": True,
+        "deterministic": True,
     }
     assert {f"training.{name}" for name in others} == FREE
     found = find(tmp_path, **others)
@@ -87,6 +89,32 @@ def test_anything_else_is_refused_and_named(tmp_path):
     told = r"other settings or data \(training.lr 0.01 -> 0.5, training.seed 0 -> 3\)"
     refused("CKPT-011", told, lambda: find(tmp_path, **others))
     refused("CKPT-011", "data or its protocol differ", lambda: find(tmp_path, data="other"))
+
+
+OTHERS = {
+    "repeats": 3, "batch_size": 7, "scale_lr_from": 5, "lr": 0.5, "momentum": 0.1, "nesterov": True,
+    "weight_decay": 0.3, "decay_all": False, "head_lr_factor": 2.0, "schedule": "cosine",
+    "milestones": (1, 2), "gamma": 0.7, "warmup_epochs": 4, "clip_norm": 1.5,
+    "label_smoothing": 0.2, "amp": "off", "accumulate": 2, "micro_batch": "auto", "ema": 0.9,
+    "validation": "none", "select": "best", "patience": 3, "sampling": "balanced",
+    "class_weights": "inverse", "class_beta": 0.5, "logit_adjustment": 1.0, "freeze": "stages:1",
+    "seed": 9, "sync_batchnorm": True, "cache": "disk", "precheck": True,
+}  # fmt: skip
+"""Every setting that changes what is trained, at another value than its default."""
+
+
+def test_each_setting_either_is_free_or_is_refused():
+    known = {f"training.{name}" for name in Training.model_fields}
+    assert {f"training.{name}" for name in OTHERS} == known - FREE - {"training.epochs"}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_changes_what_is_trained_is_refused_by_name(tmp_path, name):
+    stopped(tmp_path, resolved()[0])
+    value = OTHERS[name]
+    now = list(value) if isinstance(value, tuple) else value
+    told = re.escape(f"training.{name} ") + ".* -> " + re.escape(repr(now))
+    refused("CKPT-011", told, lambda: find(tmp_path, **{name: value}))
 
 
 def test_other_classes_or_another_layout_are_named(tmp_path):

@@ -34,6 +34,10 @@ AllowLeakage = Annotated[
         help="Train although test shares people, recordings or clips with train; results say so.",
     ),
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="The same bits each time, on a GPU too; slower there."),
+]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that share the runs of a sweep.")]
 Score = Annotated[
     str | None,
@@ -53,12 +57,13 @@ def rgb(
     score: Score = None,
     resume: Resume = False,
     allow_leakage: AllowLeakage = False,
+    deterministic: Deterministic = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Train the RGB stream."""
     asked = (folder, recipe, protocol, out, device, resume, allow_leakage)
-    return _train("rgb", asked, settings or [], sweep or [], jobs, score, as_json)
+    return _train("rgb", asked, _with(settings, deterministic), sweep or [], jobs, score, as_json)
 
 
 @app.command("skeleton")
@@ -73,12 +78,19 @@ def skeleton(
     score: Score = None,
     resume: Resume = False,
     allow_leakage: AllowLeakage = False,
+    deterministic: Deterministic = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Train a skeleton stream; --set input.stream=bone chooses which."""
     asked = (folder, recipe, protocol, out, device, resume, allow_leakage)
-    return _train("skeleton", asked, settings or [], sweep or [], jobs, score, as_json)
+    return _train(
+        "skeleton", asked, _with(settings, deterministic), sweep or [], jobs, score, as_json
+    )
+
+
+def _with(settings: list[str] | None, deterministic: bool) -> list[str]:
+    return [*(settings or []), *(["training.deterministic=true"] if deterministic else [])]
 
 
 def _train(

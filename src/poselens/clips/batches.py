@@ -20,17 +20,39 @@ from poselens.clips.look import make_clips, normalised
 from poselens.clips.stream import RgbInput
 from poselens.errors import EnvironmentFault, PoselensError
 
-Share = tuple[int, int]
-"""Which part of every batch is wanted, counted from 0, and of how many parts."""
+Share = tuple[int, int] | tuple[int, int, int]
+"""Which part of every batch is wanted, counted from 0, and of how many parts.
+
+A third number is the size of micro-batches: of each of them that part is wanted.
+"""
 
 
-def share_of(count: int, share: Share) -> slice:
+def share_of(count: int, share: tuple[int, int]) -> slice:
     """Return the places of a part of ``count``; all parts together are everything, in order.
 
     No two parts differ by more than one, and a part may be empty.
     """
     part, parts = share
     return slice(count * part // parts, count * (part + 1) // parts)
+
+
+def pieces_of(count: int, size: int | None) -> list[slice]:
+    """Return the micro-batches of ``count`` clips: as few as are no larger than ``size``."""
+    pieces = max(1, -(-count // (size or max(count, 1))))
+    return [share_of(count, (piece, pieces)) for piece in range(pieces)]
+
+
+def places_of(count: int, share: Share) -> slice | NDArray[np.int64]:
+    """Return the places of a share of a batch: one behind the other, or some of each micro-batch.
+
+    What several ranks compute together in each micro-batch is then what one process would.
+    """
+    part, parts, *size = share
+    if not size or parts == 1:
+        return share_of(count, (part, parts))
+    places = np.arange(count)
+    own = (places[piece] for piece in pieces_of(count, size[0]))
+    return np.concatenate([piece[share_of(len(piece), (part, parts))] for piece in own])
 
 
 class _Watched(Dataset[Item]):
@@ -134,8 +156,9 @@ class EpochBatches:
             repeat, clip = self.order(epoch)
             for step in range(first, len(self)):
                 chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
-                pairs = list(zip(repeat[chosen].tolist(), clip[chosen].tolist(), strict=True))
-                yield [(epoch, *pair) for pair in pairs[share_of(len(pairs), self._share)]]
+                own = places_of(len(clip[chosen]), self._share)
+                pairs = zip(repeat[chosen][own].tolist(), clip[chosen][own].tolist(), strict=True)
+                yield [(epoch, *pair) for pair in pairs]
             first = 0
 
 

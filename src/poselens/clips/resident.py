@@ -19,7 +19,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from poselens.clips.assemble import mirrored_label
-from poselens.clips.batches import EpochBatches, Share, share_of
+from poselens.clips.batches import EpochBatches, Share, places_of
 from poselens.clips.disturb import Disturbance
 from poselens.clips.stream import SkeletonAugment, SkeletonInput
 from poselens.data.folder import ClipFolder
@@ -288,16 +288,15 @@ class SkeletonBatches:
         for step in range(self.first_step, len(self)):
             first = step * self._batch_size
             whole = min(self._batch_size, len(clips) - first)
-            part = share_of(whole, self._share)
-            chosen = slice(first + part.start, first + part.stop)
+            batch, part = slice(first, first + whole), places_of(whole, self._share)
             # the noise of a step is drawn for its whole batch, whoever takes which part
-            varied = self._with_noise(draws.at(slice(first, first + whole)), epoch, step, whole)
-            label, index = places[:, chosen]
+            varied = self._with_noise(draws.at(batch), epoch, step, whole)
+            label, index = places[:, batch][:, part]
             yield {
-                "inputs": self._inputs(entries[chosen], varied.at(part)),
+                "inputs": self._inputs(entries[batch][part], varied.at(part)),
                 "label": label,
                 "index": index,
-                "id": [str(name) for name in ready_clips.folder.ids[clips[chosen]]],
+                "id": [str(name) for name in ready_clips.folder.ids[clips[batch][part]]],
             }
 
     def _inputs(self, entries: NDArray[np.int64], draws: Draws) -> tuple[Tensor, ...]:

@@ -65,10 +65,19 @@ class MemoryBank(nn.Module):
     ) -> None:
         """Store the features of a batch, those of all ranks on every rank.
 
-        Where a clip comes twice the last view is kept. Nothing waits for the device, unless there
-        are several ranks that do not know each other's ``counts``.
+        Nothing waits for the device, unless there are several ranks that do not know each other's
+        ``counts``.
         """
-        features, labels, clips = gathered(features.detach().float(), labels, clips, counts)
+        self.store(*gathered(features.detach().float(), labels, clips, counts))
+
+    @torch.no_grad()
+    def store(
+        self,
+        features: Float[Tensor, "n d"],
+        labels: Int[Tensor, " n"],
+        clips: Int[Tensor, " n"],
+    ) -> None:
+        """Store the features of a whole batch; where a clip comes twice the last view is kept."""
         if len(features) == 0:
             return
         known = (labels >= 0) & (clips >= 0) & torch.isfinite(features).all(dim=1)

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from poselens.errors import UsageError
 from poselens.evaluation.intervals import judged_rows
-from poselens.evaluation.metrics import CALIBRATION_BINS
+from poselens.evaluation.resampling import CALIBRATION_BINS
 from poselens.types import Scores
 
 

@@ -2,8 +2,8 @@
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-
 
 import poselens
 from poselens.clips.views import count_views
@@ -22,7 +22,7 @@ from poselens.evaluation.report import (
     write_report,
 )
 from poselens.evaluation.sections import Section
-from poselens.fusion.scores import fuse
+from poselens.fusion.weights import fuse_with
 from poselens.recipes.contrasting import contrast_history
 from poselens.recipes.costing import hardware_name, measured_cost
 from poselens.recipes.evaluating import Result
@@ -160,7 +160,8 @@ def _calibrations(bundle: Bundle, result: Result) -> list[Calibration]:
     fused = reliability(result.scores[-1])
     if not scaled:
         return [*shown, Calibration(fused)]
-    return [*shown, Calibration(reliability(fuse(own, bundle.fusion.weights)), fused)]
+    as_they_are = replace(bundle.fusion, temperatures=dict.fromkeys(temperatures, 1.0))
+    return [*shown, Calibration(reliability(fuse_with(own, as_they_are)), fused)]
 
 
 def _review(path: Path, searched: Searched | None, album: Album) -> LabelReview | None:

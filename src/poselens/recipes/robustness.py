@@ -14,13 +14,13 @@ from poselens.data.folder import ClipFolder
 from poselens.data.info import Part
 from poselens.errors import InputError, UsageError
 from poselens.evaluation.robustness import Curve, Point, RobustnessCard, Trial, judge
-from poselens.fusion.scores import fuse
+from poselens.fusion.weights import fuse_with
 from poselens.pose.weights import sha256_of
 from poselens.recipes.evaluating import doubts, shared
 from poselens.recipes.robustness_choice import subset
 from poselens.recipes.robustness_ledger import Cells
 from poselens.recipes.scoring import require_part
-from poselens.recognition.bundle import Bundle, fusion_of
+from poselens.recognition.bundle import Bundle
 from poselens.recognition.score import Scored, score_folder
 from poselens.recognition.streams import TrainedStream
 from poselens.types import Scores
@@ -216,8 +216,7 @@ def _fused(
     streams: Mapping[str, Scored], bundle: Bundle, names: Sequence[str]
 ) -> tuple[Scores, int]:
     """Return the fusion of some streams, and how many clips none of them could read."""
-    weights, temperatures = fusion_of(bundle, names)
-    fused = fuse([streams[name].scores for name in names], weights, temperatures)
+    fused = fuse_with([streams[name].scores for name in names], bundle.fusion)
     everybody = {
         clip for scored in streams.values() for clip in (*scored.scores.ids, *scored.skipped)
     }

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from poselens.pose.layouts import Layout
@@ -38,7 +39,7 @@ class Draws:
     jitter: Float[Tensor, "n s m v c"] | None = None
     lost: Bool[Tensor, "n m v"] | None = None
 
-    def at(self, rows: slice) -> "Draws":
+    def at(self, rows: slice | Int[np.ndarray, " n"]) -> "Draws":
         """Return some of the samples."""
         return self._each(lambda drawn: drawn[rows])
 

@@ -74,6 +74,7 @@ def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, ste
         return True
     return (
         wanted == "auto"
+        and not section.training.deterministic
         and device.type == "cuda"
         and isinstance(section, RgbSection)
         and steps >= STEPS_THAT_PAY
@@ -83,7 +84,8 @@ def compiles(section: RgbSection | SkeletonSection, device: torch.device, *, ste
 
 def replays(section: RgbSection | SkeletonSection, device: torch.device) -> bool:
     """Return whether to record steps; of itself where the host is the slower side."""
-    if section.training.in_parts:
+    # torch's sorted additions copy from the host, which no recording can hold
+    if section.training.in_parts or section.training.deterministic:
         return False
     wanted = section.training.replay
     if wanted == "auto":

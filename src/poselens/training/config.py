@@ -81,6 +81,8 @@ class Training(BaseModel):
     compile: Literal["auto", "off", "on"] = "auto"
     """Compile the RGB network: a minute before the first step, each step a third shorter.
     ``auto`` on GPUs where enough steps follow to pay for it."""
+    deterministic: bool = False
+    """Kernels that add up in one order: the same bits from the same run on a GPU, and slower."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the moving average of weights that is kept in their place; 0 keeps the weights."""
     validation: Literal["hold-out", "none"] = "hold-out"
@@ -111,6 +113,9 @@ class Training(BaseModel):
     cache: Literal["none", "disk", "packed"] = "none"
     """Decode each clip's region once, to files beside the data: ``disk`` keeps the pixels, for
     small data sets; ``packed`` keeps JPEG pictures, a twelfth of the size."""
+    precheck: bool = False
+    """Read every video once before the first epoch, where none is cached: the order is then that
+    of the readable ones."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Largest share of unreadable clips before the run stops."""
     max_nan: int = Field(3, ge=1)
@@ -142,6 +147,8 @@ class Training(BaseModel):
             raise ValueError("accumulate is larger than batch_size: a micro-batch needs a clip")
         if self.replay == "on" and self.in_parts:
             raise ValueError("replay=on records one batch in one pass, without fp16")
+        if self.deterministic and "on" in (self.compile, self.replay):
+            raise ValueError("deterministic steps are taken as written: no compile=on, replay=on")
         if self.patience is not None and self.validation == "none":
             raise ValueError("patience needs validation=hold-out")
         corrected = (
@@ -160,6 +167,16 @@ class Training(BaseModel):
     def in_parts(self) -> bool:
         """Whether a step is more than one pass, or may become it, or has a scale."""
         return self.accumulate > 1 or self.micro_batch == "auto" or self.amp == "fp16"
+
+    @property
+    def knows_clips(self) -> bool:
+        """Whether videos that cannot be read are known before the first epoch."""
+        return self.precheck or self.cache != "none"
+
+    @property
+    def part_size(self) -> int | None:
+        """Clips of a micro-batch, None for the whole batch."""
+        return -(-self.batch_size // self.accumulate) if self.accumulate > 1 else None
 
     @property
     def base_rate(self) -> float:
@@ -260,12 +277,12 @@ class Recipe(BaseModel):
 
 HOW_NOT_WHAT = (
     *("workers", "max_bad", "max_nan", "replay", "compile", "share_gpu", "tensorboard"),
-    *("keep_states", "save_every", "save_minutes"),
+    *("keep_states", "save_every", "save_minutes", "deterministic"),
 )
 """Settings of training that do not change what is trained."""
 _SINCE = (
     *("accumulate", "micro_batch", "scale_lr_from", "patience", "sampling", "class_weights"),
-    *("class_beta", "logit_adjustment", "freeze", "sync_batchnorm"),
+    *("class_beta", "logit_adjustment", "freeze", "sync_batchnorm", "precheck"),
 )
 
 

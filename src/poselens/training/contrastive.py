@@ -22,6 +22,7 @@ from poselens.contrast.negatives import (
     random,
 )
 from poselens.contrast.positives import least_similar
+from poselens.contrast.ranks import gathered
 from poselens.contrast.tally import Tally
 from poselens.skeleton.projection import GraphProjection
 from poselens.training.config import ContrastSettings
@@ -117,7 +118,7 @@ class Contrast(nn.Module):
             known = self.bank.features.flatten(0, 1).clone()
             loss = self._compare(feature @ known.T, labels, clips)
         if self._held is None:
-            self._store(feature, labels, clips, counts)
+            self._store((feature, labels, clips, counts))
         else:
             self._held.append((feature.detach(), labels, clips, counts))
         return loss
@@ -127,21 +128,23 @@ class Contrast(nn.Module):
         """Take what the block compares as one batch: all of it is stored when the block ends.
 
         Every part is compared with the bank as it was before, with the same seed. A block that
-        fails stores nothing. Where several ranks share a batch, each has one part.
+        fails stores nothing.
         """
         self._held = []
         try:
             yield
             if self._held:
-                features, labels, clips, (counts, *_) = zip(*self._held, strict=True)
-                self._store(torch.cat(features), torch.cat(labels), torch.cat(clips), counts)
+                self._store(*self._held)
         finally:
             self._held = None
 
-    def _store(
-        self, feature: Tensor, labels: Tensor, clips: Tensor, counts: Sequence[int] | None
-    ) -> None:
-        self.bank.write(feature, labels, clips, counts=counts)
+    def _store(self, *parts: _Held) -> None:
+        # part by part, so that several ranks store in the order of the batch
+        everything = [
+            gathered(feature.detach().float(), labels, clips, counts)
+            for feature, labels, clips, counts in parts
+        ]
+        self.bank.store(*map(torch.cat, zip(*everything, strict=True)))
         self.step += 1
 
     def _compare(self, similarity: Float[Tensor, "n ks"], labels: Tensor, clips: Tensor) -> Tensor:

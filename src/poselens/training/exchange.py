@@ -1,6 +1,7 @@
 """What ranks add up in a step: gradients, losses and running statistics, in one exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -38,10 +39,22 @@ class Exchange:
         self._attendances = [each.attendance for each in norms if isinstance(each, SharedNorm)]
         self._own = [each for each in norms if not isinstance(each, SharedNorm)]
 
-    def begin(self, batch: Batch) -> None:
-        """Say before the forward pass whether this rank's rows count."""
+    @property
+    def ranks(self) -> Ranks:
+        """Return who takes part."""
+        return self._ranks
+
+    @contextmanager
+    def passing(self, batch: Batch) -> Iterator[None]:
+        """Say before a forward pass whether this rank's rows count; statistics forget if not."""
+        here = len(batch["label"]) > 0
         for attendance in self._attendances:
-            attendance.counts = len(batch["label"]) > 0
+            attendance.counts = here
+        running = [] if here else self._running()
+        kept = [tensor.clone() for tensor in running]
+        yield
+        if running:
+            torch._foreach_copy_(running, kept)
 
     def __call__(self, losses: Losses, gradients: Sequence[Tensor], batch: Batch) -> Losses:
         """Replace gradients by those of all ranks, and return the losses of all."""
@@ -52,6 +65,8 @@ class Exchange:
             [each.detach().float() for each in (losses.total, *losses.parts.values())]
         )
         told = torch.cat([told, right.float()[None]])
+        # said before the exchange, which hands what is not finite to all
+        sound = torch.isfinite(told[0]) & torch.isfinite(nn.utils.get_total_norm(gradients))
         counts = batch["counts"]
         share = self._ranks.size * counts[self._ranks.rank] / sum(counts)
         kept = self._running()
@@ -60,7 +75,8 @@ class Exchange:
         if running:
             torch._foreach_copy_(kept, running)
         parts = dict(zip(losses.parts, told[1:-1], strict=True))
-        return replace(losses, total=told[0], parts=parts, right=told[-1] * self._ranks.size)
+        right = told[-1] * self._ranks.size
+        return replace(losses, total=told[0], parts=parts, right=right, sound=sound)
 
     def _running(self) -> list[Tensor]:
         """Return the statistics that a step moves; those of frozen normalisations stay exact."""

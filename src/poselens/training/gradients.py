@@ -1,14 +1,16 @@
 """The gradient of a step: of the whole batch at once, of parts of it, and under a scale in fp16."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from poselens.clips.batches import memory_ended, pieces_of, share_of
 from poselens.training.config import Training
 from poselens.training.contrastive import Contrast
+from poselens.training.exchange import Exchange
 from poselens.training.objectives import Batch, Losses, Objective
 
 FIRST_SCALE = 65536.0
@@ -110,19 +112,26 @@ class Gradients:
         self._told = told
         self._buffers = [*network.buffers(), *(beside.buffers() if beside else ())]
 
-    def __call__(self, batch: Batch) -> Losses:
+    def __call__(self, batch: Batch, exchange: Exchange | None = None) -> Losses:
         """Return the losses; the gradient of their sum is at the parameters, unscaled.
+
+        Args:
+            batch: On the network's device.
+            exchange: With other ranks, who compute as many parts and halve with this one.
 
         Raises:
             OutOfMemoryError: Of torch, when memory does not hold the batch, or where the
                 micro-batch may be halved, a single clip.
         """
         if not self._descent.halves:
-            return self._in_parts(batch)
+            return self._in_parts(batch, exchange)
         while True:
             before = [buffer.clone() for buffer in self._buffers], _generators(batch)
-            losses = self._unless_memory_ends(batch)
-            if losses is not None:
+            losses = self._unless_memory_ends(batch, exchange)
+            ends = losses is None
+            if exchange is not None:
+                ends = bool(exchange.ranks.highest(int(ends)))
+            if losses is not None and not ends:
                 return losses
             # outside of the handler, whose traceback would keep the tensors of the failed try
             self._undo(*before)
@@ -147,19 +156,16 @@ class Gradients:
             self._pace.scale.mul_(2).clamp_(max=LARGEST_SCALE)
             self._pace.sound.zero_()
 
-    def _in_parts(self, batch: Batch) -> Losses:
-        clips = len(batch["label"])
-        count = max(1, -(-clips // (int(self._pace.size) or max(clips, 1))))
+    def _in_parts(self, batch: Batch, exchange: Exchange | None) -> Losses:
         found: list[tuple[Losses, float]] = []
+        rank = exchange.ranks.rank if exchange is not None else 0
         with self._descent.whole():
-            for number in range(count):
-                part = slice(clips * number // count, clips * (number + 1) // count)
-                share = 1.0 if count == 1 else (part.stop - part.start) / clips
-                given = batch if count == 1 else part_of(batch, part)
-                found.append((self._of_part(given, share, first=not found), share))
+            for given, share in parts_of(batch, int(self._pace.size), rank=rank):
+                with nullcontext() if exchange is None else exchange.passing(given):
+                    found.append((self._of_part(given, share, first=not found), share))
         if self._descent.scales:
             self._unscale()
-        return found[0][0] if count == 1 else _together(found)
+        return found[0][0] if len(found) == 1 else _together(found)
 
     def _of_part(self, batch: Batch, share: float, *, first: bool) -> Losses:
         with torch.autocast(batch["label"].device.type, self._kind, enabled=self._amp):
@@ -177,11 +183,14 @@ class Gradients:
         gradients = [each.grad for each in parameters if each.grad is not None]
         torch._foreach_mul_(gradients, 1 / float(self._pace.scale))
 
-    def _unless_memory_ends(self, batch: Batch) -> Losses | None:
+    def _unless_memory_ends(self, batch: Batch, exchange: Exchange | None) -> Losses | None:
         try:
-            return self._in_parts(batch)
-        except torch.OutOfMemoryError:
-            if self._now(batch) <= 1:
+            return self._in_parts(batch, exchange)
+        except RuntimeError as fault:
+            if not memory_ended(fault):
+                raise
+            # of single clips of each rank there are no halves
+            if self._now(batch) <= len(batch.get("counts", (1,))):
                 raise
             return None
 
@@ -197,8 +206,8 @@ class Gradients:
             torch.cuda.empty_cache()
 
     def _now(self, batch: Batch) -> int:
-        """Return the clips of a micro-batch."""
-        clips = len(batch["label"])
+        """Return the clips of a micro-batch, of all ranks together."""
+        clips = _clips(batch)
         return min(int(self._pace.size) or clips, clips)
 
     def _halve(self, batch: Batch) -> None:
@@ -212,19 +221,69 @@ class Gradients:
 
 def descent_of(settings: Training, contrast: Contrast | None) -> Descent:
     """Return how a run computes its gradients."""
-    size = -(-settings.batch_size // settings.accumulate) if settings.accumulate > 1 else None
     return Descent(
-        size=size,
+        size=settings.part_size,
         halves=settings.micro_batch == "auto",
         scales=settings.amp == "fp16",
         whole=nullcontext if contrast is None else contrast.whole_batch,
     )
 
 
+def parts_of(batch: Batch, size: int, *, rank: int = 0) -> list[tuple[Batch, float]]:
+    """Return the parts of a batch, and the share of its clips that each has.
+
+    Where several ranks share the batch, each is given its clips of every part, and all have as many
+    parts: they are those of one process wherever the ranks' clips were handed out so
+    (``clips.batches.places_of``), and even ones where some could not be read.
+
+    Args:
+        batch: Of this rank.
+        size: Most clips of a part, of all ranks together; 0 for the whole batch.
+        rank: Which one this is.
+    """
+    clips = _clips(batch)
+    pieces = pieces_of(clips, size)
+    if len(pieces) == 1:
+        return [(batch, 1.0)]
+    counts = batch.get("counts")
+    if counts is None:
+        return [(part_of(batch, piece), (piece.stop - piece.start) / clips) for piece in pieces]
+    table = _clips_of_parts(pieces, counts)
+    parts: list[tuple[Batch, float]] = []
+    first = 0
+    # a part of which no rank has a clip is none
+    for column in filter(any, zip(*table, strict=True)):
+        part = part_of(batch, slice(first, first + column[rank]))
+        parts.append(({**part, "counts": column}, sum(column) / clips))
+        first += column[rank]
+    return parts
+
+
+def _clips(batch: Batch) -> int:
+    return sum(batch.get("counts", (len(batch["label"]),)))
+
+
+def _clips_of_parts(pieces: list[slice], counts: Sequence[int]) -> list[list[int]]:
+    """Return for each rank how many clips it has of each part."""
+
+    def lengths(places: Iterable[slice]) -> list[int]:
+        return [place.stop - place.start for place in places]
+
+    handed = [
+        lengths(share_of(piece.stop - piece.start, (rank, len(counts))) for piece in pieces)
+        for rank in range(len(counts))
+    ]
+    if [sum(row) for row in handed] == list(counts):
+        return handed
+    return [lengths(share_of(own, (n, len(pieces))) for n in range(len(pieces))) for own in counts]
+
+
 def part_of(batch: Batch, part: slice) -> Batch:
-    """Return some clips of a batch."""
+    """Return some clips of a batch; of none, a blank one that counts for nothing."""
     own = {name: batch[name][part] for name in ("label", "index", "id")}
-    return {**batch, **own, "inputs": tuple(each[part] for each in batch["inputs"])}
+    if part.stop > part.start:
+        return {**batch, **own, "inputs": tuple(each[part] for each in batch["inputs"])}
+    return {**batch, **own, "inputs": tuple(torch.zeros_like(each[:1]) for each in batch["inputs"])}
 
 
 def _together(found: list[tuple[Losses, float]]) -> Losses:

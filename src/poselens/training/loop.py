@@ -1,10 +1,9 @@
 """The one training loop of both branches: straight, resumable, stopped between two steps."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,85 +12,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from poselens.errors import EnvironmentFault
 from poselens.training.compiling import CompiledNetwork
 from poselens.training.freeze import hold
-from poselens.training.gradients import ONE_PASS, Descent, Gradients, Pace
+from poselens.training.gradients import Gradients, Pace
 from poselens.training.journal import Journal, Teller
 from poselens.training.objectives import Batch, Objective
 from poselens.training.optim import set_learning_rate
+from poselens.training.plan import Outcome, Plan
 from poselens.training.ranks import ALONE, Ranks
 from poselens.training.refused import Refusals, RefusedStep
 from poselens.training.signals import StopRequest, requeue_hint
 from poselens.training.state import Progress
-from poselens.training.states import Saving, States
+from poselens.training.states import States
 from poselens.training.stepping import EagerStep, ReplayedStep, TakeStep
 from poselens.training.sums import SKIPPED, SUMS, add, judge, summary
-from poselens.training.tensorboard import Board
 from poselens.types import Scores
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the loop has to know beside network, data and optimiser.
-
-    Attributes:
-        folder: The run's folder; state and logs are written there.
-        title: Name shown with the progress.
-        epochs: Passes over the data.
-        steps: Steps in one epoch.
-        rate: Learning rate as a function of the epochs done, fractions included.
-        amp: Whether to run under bfloat16 autocast.
-        replay: Whether to record a step and replay it.
-        compiled: Clips per step for which to compile the network, None to run it as written.
-        clip_norm: Largest gradient norm, or None.
-        ema: Decay of the moving average of weights that is judged and kept; 0 for none.
-        select: Keep the weights of the last epoch, or of the best one on validation.
-        fingerprint: Digest of the data; a state of other data is refused.
-        settings: Of the run, saved with every state.
-        saving: When to save within an epoch, and how much to keep.
-        max_nan: Refused steps in a row that end the run.
-        descent: How the gradient of a step is computed.
-        patience: Epochs without a better validation that end the run; None for no such end.
-        frozen: Modules of the network that stay as they are, statistics included.
-        notes: What to tell at the start.
-        board: Where rows go beside the log.
-    """
-
-    folder: Path
-    title: str
-    epochs: int
-    steps: int
-    rate: Callable[[float], float]
-    amp: bool
-    replay: bool
-    compiled: int | None
-    clip_norm: float | None
-    ema: float
-    select: Literal["last", "best"]
-    fingerprint: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    saving: Saving = field(default_factory=Saving)
-    max_nan: int = 3
-    descent: Descent = ONE_PASS
-    patience: int | None = None
-    frozen: tuple[nn.Module, ...] = ()
-    notes: tuple[str, ...] = ()
-    board: Board | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """How training ended.
-
-    Attributes:
-        progress: The position reached.
-        weights: What to keep: of the last or the best epoch.
-        last: Weights of the last epoch, averaged where an average is kept.
-        exit_code: 0, or 130/143 when a signal stopped the run; the state is saved either way.
-    """
-
-    progress: Progress
-    weights: dict[str, Tensor]
-    last: dict[str, Tensor]
-    exit_code: int
 
 
 def fit(
@@ -119,80 +52,80 @@ def fit(
         optimizer: Over the parameters of the network, and of what is trained beside it.
         batches: Yields what remains of the epoch at a position; may note skipped clips there.
         validate: Scores the validation slice with a network, as far as it comes before its last
-            argument says to stop; None where there is none. May note skipped clips at the
-            position.
-        observe: Called with the number of epochs done, before the state is saved. A record that
-            it cannot write does not end the run.
+            argument says to stop; None where there is none. May note skipped clips too.
+        observe: Called with the number of epochs done, before the state is saved; a record that is
+            not written ends no run.
         plan: Everything else.
         resume: Go on from the folder's state, if there is one.
         beside: What the objective trains or remembers, such as a contrast; saved with the state.
         ranks: Those that train together; rank 0 writes.
     """
-    progress, best, notes = Progress(), dict[str, Tensor](), list(plan.notes)
-    average = moving_average(network, plan.ema) if plan.ema else None
-    judged = network if average is None else average.module
-    modules = {"network": network}
-    modules |= {} if average is None else {"average": average}
-    modules |= {} if beside is None else {"beside": beside}
-    pace = Pace(plan.descent.size) if plan.descent.halves or plan.descent.scales else None
-    modules |= {} if pace is None else {"pace": pace}
+    parts = _parts(network, plan, beside)
     states = States(
         plan.folder,
-        modules=modules,
+        modules=parts.modules,
         optimizer=optimizer,
         fingerprint=plan.fingerprint,
         settings=plan.settings,
         saving=plan.saving,
     )
+    start = _start(states, parts, plan, ranks, resume=resume)
+    done = start.progress.epoch * plan.steps + start.progress.step
+    teller = Teller(plan.title, total=plan.epochs * plan.steps, done=done, shows=ranks.leads)
+    take = _steps(network, objective, optimizer, plan, parts.pace, beside, ranks, teller)
+    watch = _watch(states, start, plan, teller, ranks)
+    through = partial(_epoch, take, network, parts.average, optimizer, batches, plan, watch)
+    with watch.stop, teller.shown():
+        watch.begin(start)
+        # every rank has all validation scores, so all run out of patience at the same epoch
+        while watch.goes_on(plan):
+            if not _whole_epoch(through, validate, observe, parts.judged, plan, watch):
+                break
+    last = parts.judged.state_dict()
+    kept = start.best if plan.select == "best" and start.best else last
+    return Outcome(start.progress, kept, last, watch.stop.exit_code)
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a state is made of, by name; its average and pace, where there are; who is judged."""
+
+    modules: dict[str, nn.Module]
+    average: AveragedModel | None
+    judged: nn.Module
+    pace: Pace | None
+
+
+def _parts(network: nn.Module, plan: Plan, beside: nn.Module | None) -> _Parts:
+    average = moving_average(network, plan.ema) if plan.ema else None
+    pace = Pace(plan.descent.size) if plan.descent.halves or plan.descent.scales else None
+    every = {"network": network, "average": average, "beside": beside, "pace": pace}
+    modules = {name: module for name, module in every.items() if module is not None}
+    return _Parts(modules, average, network if average is None else average.module, pace)
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Where a run begins or goes on."""
+
+    progress: Progress
+    best: dict[str, Tensor]
+    notes: list[str]
+    goes_on: bool
+
+
+def _start(states: States, parts: _Parts, plan: Plan, ranks: Ranks, *, resume: bool) -> _Start:
+    """Find the place to go on from, and let all ranks be there with the same numbers."""
     with ranks.in_turn("states"):
         if ranks.leads:
             states.require_space()
         # rank 0 sets aside what is damaged, and the others find what is left
         restored = states.restore(steps=plan.steps) if resume else None
-    if restored is not None:
-        progress, best, restoring = restored
-        notes += restoring
+    progress, best, told = restored or (Progress(), {}, [])
     ranks.agree("place to go on from", f"{progress.epoch} {progress.step}")
-    for module in modules.values():
+    for module in parts.modules.values():
         ranks.follow(module)
-    teller = Teller(
-        plan.title,
-        total=plan.epochs * plan.steps,
-        done=progress.epoch * plan.steps + progress.step,
-        shows=ranks.leads,
-    )
-    take = _steps(network, objective, optimizer, plan, pace, beside, ranks, teller)
-    journal = Journal(plan.folder, epochs_done=progress.epoch, told=teller.warn, writes=ranks.leads)
-    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, writes=ranks.leads)
-    stop = StopRequest(ranks)
-    watch = _Watch(stop, teller, refusals, states, progress, best, ranks)
-    with stop, teller.shown():
-        for note in notes:
-            teller.note(note)
-        if restored is None:
-            watch.save()
-        # every rank has all validation scores, so all run out of patience at the same epoch
-        while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
-            try:
-                _epoch(take, network, average, optimizer, batches, plan, watch)
-            except RefusedStep:
-                watch.save()
-                raise
-            scores = None
-            if validate is not None and not stop.asked():
-                scores = validate(judged, progress, watch.between)
-            if stop.asked():
-                watch.save()
-                break
-            told = _record(scores, judged, progress, best, plan, journal)
-            if plan.board is not None:
-                plan.board.follow(journal.read(), told=teller.note)
-            watch.observed(observe)
-            teller.epoch(progress.epoch, plan.epochs, told)
-            watch.save()
-    last = judged.state_dict()
-    kept = best if plan.select == "best" and best else last
-    return Outcome(progress, kept, last, stop.exit_code)
+    return _Start(progress, best, [*plan.notes, *told], restored is not None)
 
 
 def out_of_patience(progress: Progress, patience: int | None) -> bool:
@@ -239,17 +172,38 @@ def _steps(
     return ReplayedStep(step) if plan.replay else step
 
 
+def _watch(states: States, start: _Start, plan: Plan, teller: Teller, ranks: Ranks) -> "_Watch":
+    done, leads = start.progress.epoch, ranks.leads
+    journal = Journal(plan.folder, epochs_done=done, told=teller.warn, writes=leads)
+    refusals = Refusals(plan.folder, limit=plan.max_nan, told=teller.note, ranks=ranks)
+    stop = StopRequest(ranks)
+    return _Watch(stop, teller, journal, refusals, states, start.progress, start.best, ranks)
+
+
 @dataclass(frozen=True, eq=False)
 class _Watch:
     """What happens between two steps: who saves, who is told, and whether to stop."""
 
     stop: StopRequest
     teller: Teller
+    journal: Journal
     refusals: Refusals
     states: States
     progress: Progress
     best: dict[str, Tensor]
     ranks: Ranks
+
+    def begin(self, start: _Start) -> None:
+        """Tell what there is to tell, and save where nothing is saved yet."""
+        for note in start.notes:
+            self.teller.note(note)
+        if not start.goes_on:
+            self.save()
+
+    def goes_on(self, plan: Plan) -> bool:
+        """Return whether another epoch follows."""
+        more = self.progress.epoch < plan.epochs
+        return more and not out_of_patience(self.progress, plan.patience)
 
     def save(self) -> None:
         """Save, where this rank leads, and wait for it; so does a second Ctrl-C."""
@@ -282,6 +236,35 @@ class _Watch:
             observe(self.progress.epoch)
         except EnvironmentFault as fault:
             self.teller.warn(f"what was observed is lost: {fault}")
+
+
+def _whole_epoch(
+    train_epoch: Callable[[], None],
+    validate: Callable[[nn.Module, Progress, Callable[[], bool]], Scores] | None,
+    observe: Callable[[int], None],
+    judged: nn.Module,
+    plan: Plan,
+    watch: _Watch,
+) -> bool:
+    """Train and validate an epoch and save; return False once a signal has come."""
+    try:
+        train_epoch()
+    except RefusedStep:
+        watch.save()
+        raise
+    scores = None
+    if validate is not None and not watch.stop.asked():
+        scores = validate(judged, watch.progress, watch.between)
+    if watch.stop.asked():
+        watch.save()
+        return False
+    told = _record(scores, judged, watch.progress, watch.best, plan, watch.journal)
+    if plan.board is not None:
+        plan.board.follow(watch.journal.read(), told=watch.teller.note)
+    watch.observed(observe)
+    watch.teller.epoch(watch.progress.epoch, plan.epochs, told)
+    watch.save()
+    return True
 
 
 def _record(

@@ -25,6 +25,8 @@ class Losses:
         parts: Name to scalar.
         logits: ``(n, k)``, of this rank.
         right: Clips recognised by all ranks, where there are several; else None.
+        sound: Whether this rank's own loss and gradient were finite, where there are several; else
+            None.
         taken: Whether the step was; false where fp16 overflowed and lowered its scale.
     """
 
@@ -32,6 +34,7 @@ class Losses:
     parts: Mapping[str, Tensor]
     logits: Tensor
     right: Tensor | None = None
+    sound: Tensor | None = None
     taken: bool = True
 
     def detached(self) -> "Losses":

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from poselens.clips.batches import Share
+from poselens.clips.batches import memory_ended
 from poselens.contrast.ranks import concatenated
 from poselens.errors import EnvironmentFault, UsageError
 
@@ -60,7 +60,7 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def share(self) -> Share:
+    def share(self) -> tuple[int, int]:
         """Return which part of every batch this rank takes."""
         return self.rank, self.size
 
@@ -182,35 +182,6 @@ def place() -> tuple[int, int]:
             "unset WORLD_SIZE",
         )
     return int(words["RANK"]), int(words["WORLD_SIZE"])
-
-
-def require_clips(ranks: Ranks, batch_size: int) -> None:
-    """Refuse ranks that would never have anything to do.
-
-    Raises:
-        UsageError: ``DIST-005`` with fewer clips a step than ranks.
-    """
-    if batch_size < ranks.size:
-        raise UsageError(
-            "DIST-005",
-            f"training.batch_size is {batch_size}, for all {ranks.size} ranks together",
-            mend=f"use at least {ranks.size}, or fewer processes",
-        )
-
-
-def require_one_pass(ranks: Ranks, *, in_parts: bool) -> None:
-    """Refuse steps in parts or in fp16, of which every rank would have to know what each finds.
-
-    Raises:
-        UsageError: ``DIST-008`` for such steps with several ranks.
-    """
-    if in_parts and ranks.size > 1:
-        raise UsageError(
-            "DIST-008",
-            "training.accumulate, training.micro_batch=auto and training.amp=fp16 are for one "
-            f"process, and {ranks.size} were started",
-            mend="leave them out: each rank holds only its part of a batch; or use one process",
-        )
 
 
 def require_alone(what: str) -> None:
@@ -365,9 +336,7 @@ def _losses_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as fault:
-        if isinstance(fault, torch.OutOfMemoryError) or not any(
-            word in str(fault) for word in _LOST
-        ):
+        if memory_ended(fault) or not any(word in str(fault) for word in _LOST):
             raise
         raise EnvironmentFault(
             "DIST-003",

@@ -7,7 +7,6 @@ was trained on, how it was chosen), ``contrast/`` where there is one, ``weights.
 """
 
 import json
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,34 +16,32 @@ from typing import Any
 import torch
 from torch import nn
 
-import poselens
-from poselens.checkpoint import write_bytes, write_json, write_tensors
+from poselens.checkpoint import write_bytes, write_json
 from poselens.clips.batches import share_of
 from poselens.clips.device import choose_device, use_bf16
 from poselens.clips.stream import build_network
 from poselens.contrast.record import write_contrasted
-from poselens.data.audit import leak_facts, refuse_leaks
+from poselens.data.audit import refuse_leaks
 from poselens.data.folder import ClipFolder
-from poselens.fusion.scores import write_scores
 from poselens.training.claim import CONFIG_FILE, RUN_FILE, claimed
 from poselens.training.compiling import compiles, replays
 from poselens.training.config import RgbSection, SkeletonSection, to_yaml
-from poselens.training.contrastive import Contrast
-from poselens.training.explain import environment, explain, mean_data_wait, now, told_at_start
-from poselens.training.freeze import counted, freeze
+from poselens.training.deterministic import deterministic
+from poselens.training.explain import environment, explain, told_at_start
+from poselens.training.freeze import freeze
 from poselens.training.gradients import descent_of
 from poselens.training.initial import start_from
-from poselens.training.loop import Outcome, Plan, fit
+from poselens.training.loop import fit
 from poselens.training.memory import memory_faults_told
 from poselens.training.optim import build_optimizer, learning_rate
+from poselens.training.plan import Outcome, Plan
+from poselens.training.rank_rules import require_apart, require_clips
 from poselens.training.ranks import (
     Ranks,
-    described,
     joined,
-    require_clips,
-    require_one_pass,
     restarted,
 )
+from poselens.training.result import Made, facts_of, write_result
 from poselens.training.resuming import find_run
 from poselens.training.samples import Samples
 from poselens.training.shared_norm import share_statistics
@@ -54,8 +51,6 @@ from poselens.training.states import Saving
 from poselens.training.tensorboard import Board, require_tensorboard
 from poselens.training.wiring import contrast_of, describe, objective_of, split
 from poselens.types import Scores
-
-RUN_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,8 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
     Raises:
         UsageError: ``RUN-001`` the folder holds a run, ``RUN-004`` it holds something else,
             ``RUN-008`` another process is at it, ``CFG-004`` unknown protocol, ``CFG-050`` no
-            TensorBoard, ``CFG-051`` more frozen stages than there are.
+            TensorBoard, ``CFG-051`` more frozen stages than there are, ``TRAIN-001`` an operation
+            that is not deterministic.
         AnnotationError: ``DATA-023`` the data set lacks the skeletons the recipe reads,
             ``DATA-060`` train or validation share something with test.
         InputError: ``DATA-024`` more unreadable clips than ``training.max_bad``.
@@ -124,9 +120,11 @@ def train(folder: ClipFolder, section: RgbSection | SkeletonSection, request: Re
         joined(device, share_gpu=settings.share_gpu) as ranks,
         _claimed_by_first(request, ranks),
         memory_faults_told(section),
+        deterministic(wanted=settings.deterministic),
     ):
         require_clips(ranks, settings.batch_size)
-        require_one_pass(ranks, in_parts=settings.in_parts)
+        together = settings.sync_batchnorm or getattr(section, "contrast", None) is not None
+        require_apart(ranks, halves=settings.micro_batch == "auto", together=together)
         return _train(folder, section, request, device, ranks)
 
 
@@ -145,111 +143,83 @@ def _train(
     device: torch.device,
     ranks: Ranks,
 ) -> Finished:
-    settings = section.training
     with leaving_at_once():
-        stream = describe(folder, section)
-        config = {
-            "recipe": request.recipe,
-            "branch": stream.branch,
-            "protocol": request.protocol,
-            **section.model_dump(mode="json"),
-        }
-        layout = getattr(stream, "layout", None)
-        said = {**config, "classes": len(stream.classes), "layout": layout}
-        ranks.agree("settings or data", json.dumps([said, folder.fingerprint()], sort_keys=True))
-        # rank 0 brings an old run up to date, and the others find it so
-        with ranks.in_turn("run"):
-            found = find_run(request.out, said, section, folder.fingerprint())
-        if found.complete is not None:
-            return Finished(0, dict(found.complete), ranks.leads)
-        leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
-        parts = split(folder, request.protocol, held_out=settings.validation == "hold-out")
-        torch.manual_seed(settings.seed)
-        network = build_network(stream)
-        taken = start_from(network, section.weights)
-        network.to(device)
-        if settings.sync_batchnorm and ranks.size > 1:
-            share_statistics(network)
-        frozen = freeze(network, section)
-        ranks.wait()
-        run_with = environment(device)
-        if ranks.leads:
-            # a run that goes on for more epochs is no longer a finished one
-            (request.out / RUN_FILE).unlink(missing_ok=True)
-            write_bytes(request.out / CONFIG_FILE, to_yaml(config))
-            explain(request.out, request.root, config, {"environment": run_with})
-        samples = Samples(folder, section, stream, parts, request.out, device, ranks)
-        contrast = contrast_of(section, samples, folder, stream, device)
-    made = _Made(said, folder.fingerprint(), found.changed, ranks, frozen)
+        made = _prepared(folder, section, request, device, ranks)
+    if not isinstance(made, Made):
+        return Finished(0, made, ranks.leads)
     try:
-        outcome = _fit(network, contrast, section, samples, device, request, made)
+        outcome = _fit(made)
     except BaseException:
-        samples.close()
+        made.samples.close()
         raise
     if outcome.exit_code:
         return Finished(outcome.exit_code, {}, ranks.leads)
     with leaving_at_once():
-        _write_result(request.out, network, outcome, section, samples, device, ranks)
-    facts: dict[str, Any] = {
-        "format": RUN_FORMAT,
-        "poselens": poselens.__version__,
-        "stream": stream.model_dump(mode="json"),
-        "recipe": request.recipe,
-        "data": {
-            "name": folder.info.name,
-            "protocol": request.protocol,
-            "fingerprint": folder.fingerprint(),
-            "train": len(parts["train"]),
-            "val": len(parts["val"]),
-            "skipped": len(outcome.progress.skipped),
-            "leakage": leak_facts(leaks),
-        },
-        "selection": _selection(section, outcome.progress, len(parts["val"])),
-        "epochs": outcome.progress.epoch,
-        "seed": settings.seed,
-        "stopped_early": outcome.progress.epoch < settings.epochs,
-        "lr": settings.base_rate,
-        "trained_params": counted(network)[0],
-        "params": counted(network)[1],
-        "initial_weights": taken,
-        "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
-        "ranks": described(ranks, settings.batch_size, sync_batchnorm=settings.sync_batchnorm),
-        "torch": torch.__version__,
-        "environment": {**run_with, "ended": now(), "data_wait": mean_data_wait(request.out)},
-        "complete": True,
-    }
+        write_result(made, outcome)
+    facts = facts_of(made, outcome)
     if ranks.leads:
-        explain(request.out, request.root, config, facts)
+        explain(request.out, request.root, made.config, facts)
         write_json(request.out / RUN_FILE, facts)
     return Finished(0, facts, ranks.leads)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What a run is made with.
-
-    Settings, digest of the data, what changed since it began, ranks, modules that are not trained.
-    """
-
-    config: dict[str, Any]
-    data: str
-    changed: tuple[str, ...]
-    ranks: Ranks
-    frozen: tuple[nn.Module, ...]
-
-
-def _fit(
-    network: nn.Module,
-    contrast: Contrast | None,
+def _prepared(
+    folder: ClipFolder,
     section: RgbSection | SkeletonSection,
-    samples: Samples,
-    device: torch.device,
     request: Request,
-    made: _Made,
-) -> Outcome:
+    device: torch.device,
+    ranks: Ranks,
+) -> Made | dict[str, Any]:
+    """Return all that a run is made with, or what a complete one says of itself."""
+    settings, stream = section.training, describe(folder, section)
+    config = {
+        "recipe": request.recipe,
+        "branch": stream.branch,
+        "protocol": request.protocol,
+        **section.model_dump(mode="json"),
+    }
+    layout = getattr(stream, "layout", None)
+    said = {**config, "classes": len(stream.classes), "layout": layout}
+    ranks.agree("settings or data", json.dumps([said, folder.fingerprint()], sort_keys=True))
+    # rank 0 brings an old run up to date, and the others find it so
+    with ranks.in_turn("run"):
+        found = find_run(request.out, said, section, folder.fingerprint())
+    if found.complete is not None:
+        return dict(found.complete)
+    leaks = refuse_leaks(folder, request.protocol, allowed=request.allow_leakage).leaks
+    parts = split(folder, request.protocol, held_out=settings.validation == "hold-out")
+    torch.manual_seed(settings.seed)
+    network = build_network(stream)
+    taken = start_from(network, section.weights)
+    network.to(device)
+    if settings.sync_batchnorm and ranks.size > 1:
+        share_statistics(network)
+    frozen = freeze(network, section)
+    ranks.wait()
+    run_with = environment(device)
+    if ranks.leads:
+        _begin(request, config, run_with)
+    samples = Samples(folder, section, stream, parts, request.out, device, ranks)
+    contrast = contrast_of(section, samples, folder, stream, device)
+    return Made(
+        *(folder, section, request, device, ranks, stream, config, said, found.changed),
+        *(leaks, parts, network, taken, frozen, run_with, samples, contrast),
+    )
+
+
+def _begin(request: Request, config: dict[str, Any], run_with: dict[str, Any]) -> None:
+    """Write what a run is, before it is anything."""
+    # a run that goes on for more epochs is no longer a finished one
+    (request.out / RUN_FILE).unlink(missing_ok=True)
+    write_bytes(request.out / CONFIG_FILE, to_yaml(config))
+    explain(request.out, request.root, config, {"environment": run_with})
+
+
+def _fit(made: Made) -> Outcome:
+    section, samples, device, contrast = made.section, made.samples, made.device, made.contrast
     settings = section.training
     optimizer = build_optimizer(
-        network,
+        made.network,
         lr=settings.base_rate,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -259,6 +229,34 @@ def _fit(
         beside=contrast,
     )
     amp = use_bf16(settings.amp, device)
+
+    def validate(judged: nn.Module, progress: Progress, stopped: Callable[[], bool]) -> Scores:
+        return samples.validate(judged, device, progress, stopped, amp=amp)
+
+    def observe(epoch: int) -> None:
+        if contrast is not None:
+            seen = contrast.tally.read()
+            contrast.tally.reset()
+            if made.ranks.leads:
+                write_contrasted(made.request.out, epoch, seen)
+
+    return fit(
+        made.network,
+        objective_of(section, contrast, samples.balance(device)),
+        optimizer,
+        batches=lambda progress: samples.train_batches(progress, device),
+        validate=validate if samples.validation_clips else None,
+        observe=observe,
+        plan=_plan(made),
+        resume=made.request.resume,
+        beside=contrast,
+        ranks=made.ranks,
+    )
+
+
+def _plan(made: Made) -> Plan:
+    section, samples, device = made.section, made.samples, made.device
+    settings, out = section.training, made.request.out
 
     def rate(progress: float) -> float:
         return learning_rate(
@@ -271,96 +269,28 @@ def _fit(
             warmup_epochs=settings.warmup_epochs,
         )
 
-    def validate(judged: nn.Module, progress: Progress, stopped: Callable[[], bool]) -> Scores:
-        return samples.validate(judged, device, progress, stopped, amp=amp)
-
-    def observe(epoch: int) -> None:
-        if contrast is not None:
-            seen = contrast.tally.read()
-            contrast.tally.reset()
-            if made.ranks.leads:
-                write_contrasted(request.out, epoch, seen)
-
     compiled = compiles(section, device, steps=settings.epochs * len(samples.batches))
     own = len(range(settings.batch_size)[share_of(settings.batch_size, made.ranks.share)])
-    plan = Plan(
-        folder=request.out,
+    return Plan(
+        folder=out,
         title="rgb" if isinstance(section, RgbSection) else section.input.stream,
         epochs=settings.epochs,
         steps=len(samples.batches),
         rate=rate,
-        amp=amp,
+        amp=use_bf16(settings.amp, device),
         # gloo goes through the host, which no recording does
         replay=replays(section, device) and made.ranks.backend != "gloo",
         compiled=-(-own // settings.accumulate) if compiled else None,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         select=settings.select,
-        fingerprint=made.data,
-        settings=made.config,
+        fingerprint=made.folder.fingerprint(),
+        settings=made.said,
         saving=Saving(settings.keep_states, settings.save_every, settings.save_minutes),
         max_nan=settings.max_nan,
-        descent=descent_of(settings, contrast),
+        descent=descent_of(settings, made.contrast),
         patience=settings.patience,
         frozen=made.frozen,
-        notes=(*made.changed, *told_at_start(network, settings)),
-        board=Board(request.out) if settings.tensorboard and made.ranks.leads else None,
+        notes=(*made.changed, *told_at_start(made.network, settings)),
+        board=Board(out) if settings.tensorboard and made.ranks.leads else None,
     )
-    return fit(
-        network,
-        objective_of(section, contrast, samples.balance(device)),
-        optimizer,
-        batches=lambda progress: samples.train_batches(progress, device),
-        validate=validate if samples.validation_clips else None,
-        observe=observe,
-        plan=plan,
-        resume=request.resume,
-        beside=contrast,
-        ranks=made.ranks,
-    )
-
-
-def _write_result(
-    out: Path,
-    network: nn.Module,
-    outcome: Outcome,
-    section: RgbSection | SkeletonSection,
-    samples: Samples,
-    device: torch.device,
-    ranks: Ranks,
-) -> None:
-    """Write weights and validation scores, and the last epoch's weights where another was chosen.
-
-    Only weights that a saved state holds come here, and those are finite.
-    """
-    settings, progress = section.training, outcome.progress
-    if (
-        settings.select == "best"
-        and samples.validation_clips
-        and (progress.best_epoch != progress.epoch)
-        and ranks.leads
-    ):
-        write_tensors(out / "last.safetensors", outcome.last)
-    network.load_state_dict(outcome.weights)
-    if samples.validation_clips:
-        amp = use_bf16(settings.amp, device)
-        scores = samples.validate(network, device, progress, lambda: False, amp=amp)
-        if ranks.leads:
-            write_scores(out / "scores_val.npz", scores)
-    samples.write_skipped(progress)
-    if not ranks.leads:
-        return
-    write_tensors(out / "weights.safetensors", network.state_dict())
-
-
-def _selection(
-    section: RgbSection | SkeletonSection, progress: Progress, validation_clips: int
-) -> str:
-    if section.training.select == "best" and validation_clips:
-        return f"best of {progress.epoch} epochs on {validation_clips} validation clips"
-    data = "train" if section.training.validation == "hold-out" else "train and validation"
-    return f"last of {progress.epoch} epochs, trained on {data}"
-
-
-def _processor() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from poselens.checkpoint import write_bytes
 from poselens.clips.ahead import Onwards, moved_ahead
 from poselens.clips.assemble import Item, RgbClips
-from poselens.clips.batches import EpochBatches, loaded, make_loader
+from poselens.clips.batches import EpochBatches, Share, loaded, make_loader
 from poselens.clips.cache import FrameCache
 from poselens.clips.device import data_processes
 from poselens.clips.packed import Format
@@ -27,6 +27,7 @@ from poselens.errors import CheckpointError, InputError
 from poselens.training.config import RgbSection, SkeletonSection
 from poselens.training.imbalance import balance_of
 from poselens.training.objectives import Balance, Batch
+from poselens.training.precheck import prechecked
 from poselens.training.ranks import ALONE, Ranks, beside
 from poselens.training.shared_scores import gathered_scores
 from poselens.training.state import Progress
@@ -79,7 +80,7 @@ class Samples:
         self._readable_parts = dict(parts)
         self._out = out
         self._unreadable: dict[str, str] = {}
-        self._known = isinstance(section, SkeletonSection) or section.training.cache != "none"
+        self._known = isinstance(section, SkeletonSection) or section.training.knows_clips
         self.batches: EpochBatches | SkeletonBatches
         self._train: Source
         self._val: Source
@@ -103,7 +104,7 @@ class Samples:
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
-            share=self._ranks.share,
+            share=self._share,
         )
         self._val = SkeletonBatches(
             clips,
@@ -132,6 +133,9 @@ class Samples:
             workers = min(workers, 2)
         with self._ranks.in_turn("cache of decoded clips"):
             moving, still, unreadable = _make_clips(folder, section, parts, device)
+            if settings.precheck and settings.cache == "none":
+                wanted = np.concatenate([parts["train"], parts["val"]])
+                unreadable = prechecked(folder, still, wanted, self._out, workers=workers)
         if unreadable:
             # known before the first epoch, as skeletons are: the others train as if alone
             self._unreadable = {str(folder.ids[clip]): text for clip, text in unreadable.items()}
@@ -143,7 +147,7 @@ class Samples:
             batch_size=settings.batch_size,
             seed=settings.seed,
             repeats=settings.repeats,
-            share=self._ranks.share,
+            share=self._share,
         )
         if settings.sampling == "balanced":
             self.batches.balance(folder.labels[self._readable_parts["train"]])
@@ -159,6 +163,12 @@ class Samples:
             ),
             workers=min(workers, 8 if device.type == "cuda" else 2),
         )
+
+    @property
+    def _share(self) -> Share:
+        """Return which part of a batch this rank trains on."""
+        size = self._settings.part_size
+        return self._ranks.share if size is None else (*self._ranks.share, size)
 
     @property
     def validation_clips(self) -> int:

@@ -96,8 +96,7 @@ class EagerStep:
     def descend(self, batch: Batch) -> tuple[Losses, Tensor, Tensor]:
         """Leave gradients at the parameters; return losses, norm, and whether all is finite."""
         self._kept.keep()
-        self._exchange.begin(batch)
-        losses = self._gradients(batch)
+        losses = self._gradients(batch, self._exchange)
         gradients = [each.grad for each in self._graded() if each.grad is not None]
         losses = self._exchange(losses, gradients, batch)
         norm = nn.utils.get_total_norm(gradients)
