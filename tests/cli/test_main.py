@@ -25,6 +25,7 @@ SRC = str(Path(__file__).parents[2] / "src")
 COMMANDS = (
     "data", "train", "fuse", "evaluate", "compare", "report", "predict", "run", "cost", "weights",
     "doctor", "demo", "contrast", "pose", "protocols", "table", "crossval", "pool", "robustness",
+    "explain",
 )  # fmt: skip
 
 

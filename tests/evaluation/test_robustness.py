@@ -86,7 +86,7 @@ def test_severities_are_written_as_people_say_them():
 
 def test_the_outcome_in_sentences():
     first, breaks, holds, *without = sentences(drawn_card())
-    assert first.startswith("Undisturbed, fused is right in 96.0 % of 400 clips (94.")
+    assert first.startswith("Undisturbed, fused is right in 96.0 % of 400 clips (93.")
     assert first.endswith("guessing is right in 10.0 %.")
     assert breaks == (
         "It loses 5 points when 28 % of the joints are missing; "
