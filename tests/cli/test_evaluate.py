@@ -105,6 +105,17 @@ def test_a_bundle_that_says_unknown(poselens, drawn, tmp_path):
     assert "unknown" in (tmp_path / "p" / "predictions.csv").read_text()
 
 
+def test_a_note_is_said_once(poselens, drawn, tmp_path):
+    fitted = tmp_path / "fitted"
+    poselens("fuse", drawn.bundle, "--data", drawn.data, *XSUB, "--weights", "fitted",
+             "--out", fitted)  # fmt: skip
+    answer = poselens("evaluate", fitted, drawn.data, *XSUB, "--conformal", "0.2", "--no-cost")
+    assert answer.code == 0
+    notes = [line for line in answer.err.splitlines() if line.startswith("note: ")]
+    assert any("the fusion was fitted on the clips" in note for note in notes)
+    assert len(notes) == len(set(notes))
+
+
 def test_two_runs_side_by_side(poselens, drawn, tmp_path):
     for run in ("rgb", "joint"):
         poselens("evaluate", getattr(drawn, run), drawn.data, *XSUB, "--scores",

@@ -109,3 +109,11 @@ def test_a_single_stream_is_the_card(card):
     assert alone.main == "rgb"
     assert "var(--accent)" in robustness_figure(alone)
     assert "One stream missing" not in str(robustness_section(alone))
+
+
+def test_a_legend_of_two_rows_keeps_clear_of_the_panels(card):
+    point = card.undisturbed[0][1]
+    many = replace(card, undisturbed=[(f"stream {n}", point) for n in range(6)], trials=[])
+    few = replace(many, undisturbed=many.undisturbed[:5])
+    high = [float(re.search(r'height="([0-9.]+)pt"', robustness_figure(x))[1]) for x in (few, many)]
+    assert high[1] == pytest.approx(high[0] + 18)

@@ -90,6 +90,15 @@ def test_a_curve_is_each_moments_share():
     assert not time_curve(np.zeros((3, 4, 4)), TIMES[:3]).values.any()
 
 
+def test_streams_of_a_whole_bundle_have_curves_of_their_own():
+    curve = Curve(TIMES, np.linspace(0, 1, 4))
+    rows = [row(f"stream{n}", (9, 9, 9), curve=curve) for n in range(6)]
+    figure = strip_figure([Section(rows, TIMES)], title="t")
+    drawn = [line for axes in figure.axes for line in axes.lines]
+    assert len(drawn) == 6
+    assert len({line.get_color() for line in drawn}) == 6
+
+
 def test_what_cannot_be_drawn():
     for rows in ([], [row("a", (0, 0, 0), frames=3)]):
         with pytest.raises(UsageError, match="for 4 times") as caught:

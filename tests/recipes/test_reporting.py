@@ -60,7 +60,7 @@ def test_a_report_holds_every_stream_its_curves_and_costs(judged, drawn, asked, 
     assert (data.fingerprint, data.split) == (folder.fingerprint(), "test")
     assert list(data.notes) == ["mine", *result.units.told]
     assert "1 subject is too few to draw" in result.units.told[0]
-    assert data.facts == {"seeds": "0, 0"}
+    assert data.facts == {"Seeds": "0, 0"}
     assert data.hardware.endswith("threads")
 
 

@@ -179,8 +179,10 @@ def _tell(title: str, judged: _Judged, fingerprint: str) -> None:
         tell(_told(costs))
     for clip, reason in list(result.skipped.items())[:10]:
         tell(f"  {clip}: {reason}")
+    said = {leak.sentence() for leak in result.leakage}  # below the table already
     for note in result.notes:
-        tell(f"note: {note}")
+        if note not in said:
+            tell(f"note: {note}")
 
 
 def _told(costs: Sequence["MeasuredCost"]) -> str:

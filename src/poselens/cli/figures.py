@@ -70,7 +70,7 @@ def give_hierarchy(tree: "HierarchyEvaluation") -> None:
 
 
 def tell_abstention(found: "Abstention") -> None:
-    """Print what holding answers back does."""
+    """Print what holding answers back does; its notes are for the end, with all others."""
     facts = found.as_dict()
     selective, unknown, sets = facts["selective"], facts["unknown"], facts["conformal"]
     if found.selective is not None:
@@ -96,8 +96,6 @@ def tell_abstention(found: "Abstention") -> None:
             f"with {_plain(sets['size'], sets['size_interval'])} labels; sets by number of labels: "
             + ", ".join(f"{size}: {count}" for size, count in enumerate(sets["sizes"]) if count)
         )
-    for note in found.notes:
-        tell(f"note: {note}")
 
 
 def _tell_unknown(facts: Mapping[str, Any]) -> None:

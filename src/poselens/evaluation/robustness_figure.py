@@ -36,6 +36,7 @@ _DASHES: Sequence[tuple[float, ...]] = ((5, 2), (1, 1.5), (7, 2, 1, 2), (3, 1), 
 _MARKERS = "s^DvPX"
 _GLYPHS = "■▲◆▼✚✖"
 _ACROSS = 3
+_LEGEND_ACROSS = 6
 _PANEL = (3.3, 2.35)
 """Width and height of one panel on the page, in inches."""
 
@@ -65,7 +66,9 @@ def panel_svg(card: RobustnessCard, trial: Trial) -> str:
 def robustness_figure(card: RobustnessCard) -> str:
     """Draw every kind in one picture of small panels, with a legend above."""
     rows = -(-len(card.trials) // _ACROSS)
-    high = 2.55 * rows + 0.25
+    columns = min(len(card.streams) + 1, _LEGEND_ACROSS)
+    above = 0.25 * -(-(len(card.streams) + 1) // columns)
+    high = 2.55 * rows + above
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, high))
         for place, trial in enumerate(card.trials):
@@ -73,7 +76,7 @@ def robustness_figure(card: RobustnessCard) -> str:
             axes = figure.add_axes(
                 (
                     (0.48 + 3.3 * column) / WIDTH,
-                    (high - 0.25 - 2.55 * row - 2.1) / high,
+                    (high - above - 2.55 * row - 2.1) / high,
                     2.74 / WIDTH,
                     1.75 / high,
                 )
@@ -84,7 +87,7 @@ def robustness_figure(card: RobustnessCard) -> str:
             handles=_handles(card),
             loc="upper left",
             bbox_to_anchor=(0.3 / WIDTH, 1.0),
-            ncols=min(len(card.streams) + 1, 6),
+            ncols=columns,
             frameon=False,
             fontsize=8.5,
         )

@@ -28,7 +28,15 @@ _TILE = 1.05  # inches across
 _PIXELS = 180  # of a tile across
 _LABELS, _HEAD, _TITLE, _CURVE, _GAP, _EDGE = 1.55, 0.62, 0.36, 0.8, 0.07, 0.12  # inches
 _INK, _MUTED, _LINE = "#1b2027", "#667080", "#e1e5ea"
-_LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"))
+_LINES: Sequence[tuple[str, Any]] = (
+    ("#0072b2", "-"),
+    ("#d55e00", "--"),
+    ("#009e73", "-."),
+    ("#cc79a7", ":"),
+    ("#000000", (0, (6, 1.5))),
+    ("#e69f00", (0, (5, 1, 1, 1, 1, 1))),
+    ("#56b4e9", (0, (1, 2))),
+)
 """Of the palette of Okabe and Ito, told apart by colour-blind people; by dashes in print."""
 
 _STYLE: Any = {

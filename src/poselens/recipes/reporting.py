@@ -106,7 +106,7 @@ def make_report(
         costs=costs,
         notes=[*notes, *result.units.told, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
-        facts={"seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
+        facts={"Seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
         opinions=found,
         calibrations=_calibrations(bundle, result),
         worst=worst_clips(found, album),
