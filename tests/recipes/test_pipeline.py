@@ -39,7 +39,9 @@ def made(drawn, tmp_path_factory):
 def test_everything_is_there(made, drawn):
     found, told = made
     out = found.bundle.parent
-    assert told == ["training rgb", "training joint", "fusing and evaluating"]
+    assert told == [
+        "training rgb", "training joint", "fusing and evaluating", "explaining and reporting",
+    ]  # fmt: skip
     assert (found.exit_code, found.result.fused.n) == (0, 16)
     expected = ["bundle", "joint", "label_suspects.csv", "report.html", "rgb"]
     assert sorted(path.name for path in out.iterdir()) == expected

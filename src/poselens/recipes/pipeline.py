@@ -9,6 +9,7 @@ from pathlib import Path
 from poselens.clips.device import choose_device
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
+from poselens.recipes.attributing import attribute_clips
 from poselens.recipes.evaluating import Result, evaluate_bundle
 from poselens.recipes.fusing import fuse_runs
 from poselens.recipes.reporting import make_report
@@ -89,7 +90,18 @@ def train_fuse_report(
     commands += _later_commands(runs, folder, protocol, bundle, recipe)
     loaded = load_bundle(bundle, device=on)
     result = evaluate_bundle(loaded, folder, protocol, "test")
-    make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
+    told("explaining and reporting")
+    attribute = attribute_clips(bundle, folder, device=device)
+    make_report(
+        page,
+        loaded,
+        folder,
+        result,
+        runs=runs,
+        commands=commands,
+        notes=notes,
+        attribute=attribute,
+    )
     return Made(bundle, page, result, 0)
 
 
