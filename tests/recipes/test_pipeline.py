@@ -63,6 +63,23 @@ def test_a_second_call_keeps_what_is_finished(made, drawn, monkeypatch):
     assert (found.bundle.parent / "rgb" / "weights.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_recipe_says_what_fitted_weights_seek(made, drawn):
+    found, _ = made
+    recipe = small_recipe()
+    sought = {"weights": "fitted", "objective": "accuracy", "per_class": True}
+    fusion = recipe.fusion.model_copy(update=sought)
+    again, _ = go(
+        drawn.data,
+        found.bundle.parent,
+        recipe=recipe.model_copy(update={"fusion": fusion}),
+        settings=["training.lr=0.02"],
+    )
+    kept = json.loads((again.bundle / "bundle.json").read_text())["fusion"]
+    assert (kept["method"], kept["objective"]) == ("fitted", "accuracy")
+    assert set(kept["per_class"]) == {"rgb", "joint"}
+    assert "--objective accuracy --per-class" in again.report.read_text()
+
+
 def test_other_settings_are_not_answered_with_old_results(made, drawn):
     found, _ = made
     with pytest.raises(CheckpointError, match="made with other settings or data") as caught:
