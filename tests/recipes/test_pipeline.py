@@ -39,7 +39,9 @@ def made(drawn, tmp_path_factory):
 def test_everything_is_there(made, drawn):
     found, told = made
     out = found.bundle.parent
-    assert told == ["training rgb", "training joint", "fusing and evaluating"]
+    assert told == [
+        "training rgb", "training joint", "fusing and evaluating", "explaining and reporting",
+    ]  # fmt: skip
     assert (found.exit_code, found.result.fused.n) == (0, 16)
     expected = ["bundle", "joint", "label_suspects.csv", "report.html", "rgb"]
     assert sorted(path.name for path in out.iterdir()) == expected
@@ -59,6 +61,23 @@ def test_a_second_call_keeps_what_is_finished(made, drawn, monkeypatch):
     again, _ = go(drawn.data, found.bundle.parent, settings=["training.lr=0.02"])
     assert again.result.fused.top1 == found.result.fused.top1
     assert (found.bundle.parent / "rgb" / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_recipe_says_what_fitted_weights_seek(made, drawn):
+    found, _ = made
+    recipe = small_recipe()
+    sought = {"weights": "fitted", "objective": "accuracy", "per_class": True}
+    fusion = recipe.fusion.model_copy(update=sought)
+    again, _ = go(
+        drawn.data,
+        found.bundle.parent,
+        recipe=recipe.model_copy(update={"fusion": fusion}),
+        settings=["training.lr=0.02"],
+    )
+    kept = json.loads((again.bundle / "bundle.json").read_text())["fusion"]
+    assert (kept["method"], kept["objective"]) == ("fitted", "accuracy")
+    assert set(kept["per_class"]) == {"rgb", "joint"}
+    assert "--objective accuracy --per-class" in again.report.read_text()
 
 
 def test_other_settings_are_not_answered_with_old_results(made, drawn):

@@ -99,7 +99,8 @@ def test_a_report_knows_the_rest_of_the_issue(judged, drawn, asked, tmp_path):
         tmp_path / "page", *judged, runs=[drawn.rgb, drawn.joint], commands=[], sections=shown
     )
     (data,) = asked
-    assert list(data.sections) == shown
+    assert list(data.sections[-1:]) == shown
+    assert data.sections[0].title == "What each stream is worth"
     assert [curve.before.stream for curve in data.calibrations] == ["rgb", "joint", "fused"]
     assert data.worst
     assert [card.loss for card in data.worst] == sorted(
@@ -134,8 +135,8 @@ def test_attributions_are_asked_for_the_first_pairs(judged, asked, tmp_path):
     bundle, folder, _ = judged
     called = []
 
-    def attribute(clip, number):
-        called.append((clip, number))
+    def attribute(clip, wanted, against):
+        called.append((clip, wanted, against))
         return [AttributionStrip("rgb, Grad-CAM", np.zeros((4, 8, 3), np.uint8))]
 
     make_report(tmp_path / "page", *judged, runs=[], commands=[], attribute=attribute)
@@ -144,10 +145,15 @@ def test_attributions_are_asked_for_the_first_pairs(judged, asked, tmp_path):
     assert len(explained) == min(6, len(data.pairs))
     pair = explained[0]
     assert [each.name for each in pair.cards[0].strip.attributions] == [
-        f"rgb, Grad-CAM, for {name}" for name in (pair.predicted, pair.label)
+        f"rgb, Grad-CAM, for {pair.predicted} rather than {pair.label}",
+        f"rgb, Grad-CAM, for {pair.label} rather than {pair.predicted}",
     ]
-    assert called[0] == (pair.cards[0].clip, bundle.classes.index(pair.predicted))
-    assert all(clip in folder.ids for clip, _ in called)
+    numbers = bundle.classes.index(pair.predicted), bundle.classes.index(pair.label)
+    assert called[:2] == [
+        (pair.cards[0].clip, *numbers),
+        (pair.cards[0].clip, *reversed(numbers)),
+    ]
+    assert all(clip in folder.ids for clip, *_ in called)
 
 
 def test_what_was_left_out_and_what_is_doubtful_is_said(judged, asked, tmp_path):

@@ -2,11 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from poselens.cli.output import give_results, percent, tell
+
+if TYPE_CHECKING:
+    from poselens.data.folder import ClipFolder
 
 
 def demo(
@@ -16,7 +19,7 @@ def demo(
 ) -> int:
     """Show all of it on clips drawn here.
 
-    Draws clips, trains both branches, fuses, evaluates, predicts one held-out clip, reports.
+    Draws clips, trains both branches, fuses, evaluates, reports, explains, and predicts a clip.
     """
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
@@ -59,11 +62,28 @@ def demo(
         draw=True,
         overwrite=True,
     )
+    explained = _explained(made.bundle, folder, out / "explained")
     truth = folder.info.classes[int(folder.labels[clip])]
     give_results(f"{folder.info.name}, held-out subjects", made.result)
     told_label, score = results[0]["label"], percent(results[0]["score"])
     tell(f"a held-out clip of {truth!r} is recognised as {told_label!r} ({score} %)")
     tell(f"report         {made.report.resolve()}")
+    tell(f"explanations   {explained.resolve()}")
     tell(f"labelled video {Path(results[0]['labelled_video']).resolve()}")
     tell(f"took {time.monotonic() - started:.0f} s")
     return 0
+
+
+def _explained(bundle: Path, folder: "ClipFolder", out: Path) -> Path:
+    """Show where both networks look in two mistakes and two recognised clips."""
+    from poselens.cli.progress import bar
+    from poselens.recipes.choosing import choose_clips
+    from poselens.recipes.explaining import PAGE_FILE, Asking, explain_clips, load_plain
+    from poselens.synth.make import PROTOCOL
+
+    tell("explaining held-out clips")
+    plain = load_plain(bundle, "cpu")
+    chosen = choose_clips(plain, folder, PROTOCOL, part="test", top=2)
+    with bar("explaining", len(chosen.clips)) as told:
+        explain_clips(plain, folder, PROTOCOL, chosen, out, Asking(about="pair"), told=told)
+    return out / PAGE_FILE

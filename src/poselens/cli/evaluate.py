@@ -62,7 +62,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
-    """Judge a bundle or run, or a score file of any tool, on one part of a split.
+    """Judge a bundle, run or score file on one part of a split.
 
     Every figure comes with its 95 % interval, which draws whole subjects where it can. Exit code 1
     when a clip could not be read.

@@ -26,7 +26,9 @@ class _WithDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_WithDefault,
-    help="Show what networks look at: explain MODEL DATA ..., or explain figure3 ...",
+    help="Show what the networks of a model look at.\n\n"
+    "explain MODEL DATA ... shows clips, explain figure3 the paper's Figure 3, explain share its "
+    "number.",
     no_args_is_help=True,
 )
 

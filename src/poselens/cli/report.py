@@ -23,19 +23,28 @@ def report(
         list[Path] | None,
         typer.Option(help="Score files of held-out folds, two or more, to find wrong labels in."),
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option("--robustness", help="card.json of poselens robustness, to show too."),
+    ] = None,
+    attributions: Annotated[
+        bool, typer.Option(help="Show what the networks look at in the first confused pairs.")
+    ] = True,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Write one HTML page about a bundle.
 
     It shows results, curves, confusions with their clips, reliability, worst clips, likely label
-    errors (also as label_suspects.csv beside it), costs, what the contrast of skeleton streams did,
-    and what all of it depends on.
+    errors (also as label_suspects.csv beside it), what each stream is worth and costs, what the
+    networks look at, what the contrast of skeleton streams did, and what all of it depends on.
     """
     from poselens.checkpoint import make_folder
     from poselens.cli.progress import bar
     from poselens.clips.device import choose_device
     from poselens.data.folder import open_folder
+    from poselens.evaluation.robustness_file import read_card
+    from poselens.recipes.attributing import attribute_clips
     from poselens.recipes.evaluating import evaluate_bundle
     from poselens.recipes.exploring import search_files
     from poselens.recipes.reporting import make_report
@@ -46,6 +55,8 @@ def report(
     bundle = load_bundle(model, device=choose_device(device))
     # refused before the clips are scored, which takes long
     searched = search_files(scores, data) if scores else None
+    if card is not None:
+        read_card(card)
     with bar("scoring", None) as told:
         result = evaluate_bundle(bundle, data, protocol, part, told=told)
     # a run given as a bundle of one stream has its own curves
@@ -56,8 +67,23 @@ def report(
     command = ["poselens", "report", str(model), str(folder), "--protocol", protocol]
     command += ["--part", part, "--out", str(out), *(f"--run={run}" for run in runs or [])]
     command += [f"--scores={file}" for file in scores or []]
+    command += [
+        *([f"--robustness={card}"] if card else []),
+        *([] if attributions else ["--no-attributions"]),
+    ]
     commands = [shlex.join(command)]
-    make_report(out, bundle, data, result, runs=order, commands=commands, searched=searched)
+    attribute = attribute_clips(model, data, device=device) if attributions else None
+    make_report(
+        out,
+        bundle,
+        data,
+        result,
+        runs=order,
+        commands=commands,
+        card=card,
+        attribute=attribute,
+        searched=searched,
+    )
     if as_json:
         give_json({"report": str(out), **result.as_dict()})
     else:

@@ -161,14 +161,20 @@ def cell_text(card: RobustnessCard, trial: Trial, stream: str) -> tuple[str, str
     return word, where, f"worst {worst} at {with_unit(trial, found.worst.level)}"
 
 
-def robustness_section(card: RobustnessCard) -> Markup:
-    """Return the card as a part of a page: sentences, table, panels and every number."""
+def robustness_section(card: RobustnessCard, *, heading: str = "h2") -> Markup:
+    """Return the card as a part of a page: sentences, table, panels and every number.
+
+    Args:
+        card: The card.
+        heading: Tag of its headings, one below that of what it is a part of.
+    """
     order = [card.main, *card.streams[:-1]]
     return Markup(
         page_environment()
         .get_template("robustness_section.html.j2")
         .render(
             card=card,
+            heading=heading,
             sentences=sentences(card),
             # on a telephone the first column is seen, the last is scrolled to
             streams=order,

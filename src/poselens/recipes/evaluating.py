@@ -122,15 +122,8 @@ def evaluate_bundle(
     units = choose_units(folder, folder.ids[clips].tolist(), cluster)
     if scores_out is not None:
         make_folder(scores_out.parent)
-    skipped, scores = dict[str, str](), list[Scores]()
-    for trained in bundle.streams:
-        scored = score_folder(trained, folder, clips, views=views, told=told)
-        skipped.update({f"{k} ({trained.stream.name})": v for k, v in scored.skipped.items()})
-        scores.append(scored.scores)
-    fused = scores[0]
-    if len(scores) > 1:
-        fused = fuse_with(scores, bundle.fusion)
-        scores.append(fused)
+    scores, skipped = _scored(bundle, folder, clips, views, told)
+    fused = scores[-1]
     if scores_out is not None:
         write_scores(scores_out, fused)
     fingerprint = folder.fingerprint()
@@ -151,6 +144,24 @@ def evaluate_bundle(
     notes = [*_cost_of(views, bundle), *shared(bundle, part, found, leaks)]
     notes += doubts(bundle, fingerprint, protocol, part)
     return Result(streams, judged, scores, skipped, notes, protocol, part, leaks, units, tree)
+
+
+def _scored(
+    bundle: Bundle,
+    folder: ClipFolder,
+    clips: NDArray[np.int64],
+    views: str,
+    told: Callable[[int], None] | None,
+) -> tuple[list[Scores], dict[str, str]]:
+    """Return scores of every stream, of the fusion last where there are several, and the skips."""
+    skipped, scores = dict[str, str](), list[Scores]()
+    for trained in bundle.streams:
+        scored = score_folder(trained, folder, clips, views=views, told=told)
+        skipped.update({f"{k} ({trained.stream.name})": v for k, v in scored.skipped.items()})
+        scores.append(scored.scores)
+    if len(scores) > 1:
+        scores.append(fuse_with(scores, bundle.fusion))
+    return scores, skipped
 
 
 def _require_views(bundle: Bundle, views: str) -> None:

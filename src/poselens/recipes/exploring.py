@@ -29,8 +29,11 @@ RGB = "rgb"
 PAIRS, MISTAKEN, WORST, SUSPECTS = 24, 2, 12, 24
 """Pairs with pictures, wrong clips of each, worst clips, and likely label errors on the page."""
 
-Attribute = Callable[[str, int], Sequence[AttributionStrip]]
-"""What networks look at when they weigh a clip, by its id, for a class, by its number."""
+Attribute = Callable[[str, int, int], Sequence[AttributionStrip]]
+"""What speaks for one class rather than another in a clip: its id, and the classes' numbers."""
+
+Weighed = Sequence[tuple[int, int]]
+"""Pairs of classes: what speaks for the first rather than the second."""
 
 
 @dataclass(eq=False)
@@ -46,22 +49,23 @@ class Album:
     attribute: Attribute | None = None
     _made: dict[str, UInt8[np.ndarray, "h w 3"] | None] = field(default_factory=dict)
 
-    def strip(self, clip: str, caption: str, classes: Sequence[int] = ()) -> FrameStrip | None:
-        """Return the frames of a clip, with attributions for some classes; None without frames."""
+    def strip(self, clip: str, caption: str, weighed: Weighed = ()) -> FrameStrip | None:
+        """Return the frames of a clip, with attributions for some pairs; None without frames."""
         if clip not in self._made:
             self._made[clip] = clip_strip(self.folder, self.folder.index_of(clip))
         pixels = self._made[clip]
         if pixels is None:
             return None
-        return FrameStrip(pixels, caption, list(self._attributions(clip, classes)))
+        return FrameStrip(pixels, caption, list(self._attributions(clip, weighed)))
 
-    def _attributions(self, clip: str, classes: Sequence[int]) -> Iterator[AttributionStrip]:
+    def _attributions(self, clip: str, weighed: Weighed) -> Iterator[AttributionStrip]:
         if self.attribute is None:
             return
-        for number in classes:
-            name = self.folder.info.classes[number]
-            for each in self.attribute(clip, number):
-                yield AttributionStrip(f"{each.name}, for {name}", each.pixels)
+        classes = self.folder.info.classes
+        for wanted, against in weighed:
+            told = f"for {classes[wanted]} rather than {classes[against]}"
+            for each in self.attribute(clip, wanted, against):
+                yield AttributionStrip(f"{each.name}, {told}", each.pixels)
 
 
 def confused_pairs(found: Opinions, album: Album) -> list[ConfusedPair]:
@@ -82,17 +86,21 @@ def _cards_of_pair(
     """Yield clips that were confused, then one of each class that was recognised."""
     names = found.classes[label], found.classes[predicted]
     mistaken = [
-        (clip, f"{names[0]}, taken for {names[1]}", (predicted, label))
+        (
+            clip,
+            f"{names[0]}, taken for {names[1]}",
+            ((predicted, label), (label, predicted)),
+        )
         for clip in found.of_pair(label, predicted)[:MISTAKEN].tolist()
     ]
     known = [
-        (clip, f"{found.classes[number]}, recognised", (number,))
-        for number in (predicted, label)
+        (clip, f"{found.classes[number]}, recognised", ((number, other),))
+        for number, other in ((predicted, label), (label, predicted))
         for clip in found.of_pair(number, number)[:1].tolist()
     ]
-    for place, (clip, told, classes) in enumerate([*mistaken, *known]):
-        wanted = classes if explained and place in (0, len(mistaken)) else ()
-        yield _card(found, album, clip, told, (label, predicted), wanted)
+    for place, (clip, told, weighed) in enumerate([*mistaken, *known]):
+        shown = weighed if explained and place in (0, len(mistaken)) else ()
+        yield _card(found, album, clip, told, (label, predicted), shown)
 
 
 def _card(
@@ -101,7 +109,7 @@ def _card(
     clip: int,
     told: str,
     pair: tuple[int, int],
-    classes: Sequence[int] = (),
+    weighed: Weighed = (),
 ) -> ClipCard:
     own = int(found.labels[clip])
     other = pair[1] if own == pair[0] else pair[0]
@@ -111,7 +119,7 @@ def _card(
         found.classes[own],
         found.classes[other],
         found.beliefs(clip, other),
-        album.strip(found.ids[clip], f"{told} ({found.ids[clip]})", classes),
+        album.strip(found.ids[clip], f"{told} ({found.ids[clip]})", weighed),
     )
 
 

@@ -1,6 +1,6 @@
 """From runs to a bundle: choose the weights of Eq. (14), and judge them on validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from poselens.checkpoint import make_folder
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
 from poselens.evaluation.gain import StreamCost
+from poselens.fusion.weights import FusionWeights
 from poselens.recipes.abstaining import held_out_scores, unknown_threshold
 from poselens.recipes.costing import stream_cost
 from poselens.recipes.weighing import (
@@ -81,7 +82,6 @@ def fuse_runs(
     streams = [trained for run in runs for trained in load_streams(run, device=device)]
     require_fusible(streams)
     scores: list[Scores] | None = None
-    judged: dict[str, Any] = {}
     told = held_back(streams, protocol)
     if told is not None and landscape is not None and not choice.fitted:
         told.mend = "train with training.validation=hold-out, or leave --landscape out"
@@ -91,18 +91,10 @@ def fuse_runs(
         scores = _validation(streams, folder, protocol)
     names = [trained.stream.name for trained in streams]
     fusion = choose_weights(choice, names, scores)
+    judged: dict[str, Any] = {}
     if scores is not None:
         groups = clip_groups(folder, cluster, scores)
-        gain = judge_fusion(
-            scores, fusion, choice, clips="validation", costs=costs_of(streams), groups=groups
-        )
-        judged["gain"] = None if gain is None else gain.as_dict()
-        judged["notes"] = group_notes(groups)
-        if landscape is not None:
-            make_folder(landscape.parent)
-            judged["landscape"] = draw_landscape(
-                landscape, scores, fusion, clips="validation", groups=groups
-            )
+        judged = _on_validation(streams, scores, fusion, choice, groups, landscape)
     elif judge:
         judged = {"gain": None, "not_judged": None if told is None else told.message}
     threshold = None
@@ -110,6 +102,27 @@ def fuse_runs(
         held_out = scores or held_out_scores(streams, folder, protocol)
         threshold = unknown_threshold(held_out, fusion, unknown)
     return write_bundle(out, streams, fusion, judged, unknown=threshold)
+
+
+def _on_validation(
+    streams: Sequence[TrainedStream],
+    scores: Sequence[Scores],
+    fusion: FusionWeights,
+    choice: Choice,
+    groups: Mapping[str, str] | None,
+    landscape: Path | None,
+) -> dict[str, Any]:
+    """Return what a fusion brings on validation clips, and draw the landscape if asked to."""
+    clips = "validation"
+    gain = judge_fusion(scores, fusion, choice, clips=clips, costs=costs_of(streams), groups=groups)
+    judged = {
+        "gain": None if gain is None else gain.as_dict(),
+        "notes": group_notes(groups),
+    }
+    if landscape is not None:
+        make_folder(landscape.parent)
+        judged["landscape"] = draw_landscape(landscape, scores, fusion, clips=clips, groups=groups)
+    return judged
 
 
 def load_streams(path: Path, *, device: torch.device) -> list[TrainedStream]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from poselens.clips.device import choose_device
 from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
+from poselens.recipes.attributing import attribute_clips
 from poselens.recipes.evaluating import Result, evaluate_bundle
 from poselens.recipes.fusing import fuse_runs
 from poselens.recipes.reporting import make_report
@@ -85,11 +86,31 @@ def train_fuse_report(
     runs, on = [out / name for name in streams], choose_device(device)
     if bundle.exists():
         shutil.rmtree(bundle)
-    fuse_runs(runs, folder, protocol, bundle, weights=recipe.fusion.weights, device=on)
+    fuse_runs(
+        runs,
+        folder,
+        protocol,
+        bundle,
+        weights=recipe.fusion.weights,
+        device=on,
+        objective=recipe.fusion.objective,
+        per_class=recipe.fusion.per_class,
+    )
     commands += _later_commands(runs, folder, protocol, bundle, recipe)
     loaded = load_bundle(bundle, device=on)
     result = evaluate_bundle(loaded, folder, protocol, "test")
-    make_report(page, loaded, folder, result, runs=runs, commands=commands, notes=notes)
+    told("explaining and reporting")
+    attribute = attribute_clips(bundle, folder, device=device)
+    make_report(
+        page,
+        loaded,
+        folder,
+        result,
+        runs=runs,
+        commands=commands,
+        notes=notes,
+        attribute=attribute,
+    )
     return Made(bundle, page, result, 0)
 
 
@@ -126,6 +147,9 @@ def _later_commands(
     )
     fuse = ["poselens", "fuse", *map(str, runs), "--data", str(folder.root)]
     fuse += ["--protocol", protocol, "--out", str(bundle), "--weights", weights]
+    if weights == "fitted":
+        fuse += ["--objective", recipe.fusion.objective]
+        fuse += ["--per-class"] if recipe.fusion.per_class else []
     judge = ["poselens", "evaluate", str(bundle), str(folder.root), "--protocol", protocol]
     return [shlex.join(fuse), shlex.join(judge)]
 

@@ -36,6 +36,7 @@ from poselens.recipes.exploring import (
     worst_clips,
 )
 from poselens.recipes.provenance import provenance
+from poselens.recipes.report_parts import report_parts
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.streams import TrainedStream
 from poselens.training.explain import environment
@@ -56,6 +57,7 @@ def make_report(
     commands: Sequence[str],
     notes: Sequence[str] = (),
     sections: Sequence[Section] = (),
+    card: Path | None = None,
     attribute: Attribute | None = None,
     searched: Searched | None = None,
     picture_budget: int = PICTURE_BUDGET,
@@ -72,18 +74,21 @@ def make_report(
         commands: What was typed, for whoever wants the numbers again.
         notes: Further things a reader must know.
         sections: Further parts of the page.
+        card: JSON of the bundle's robustness card, to be shown too.
         attribute: Gives what networks look at in a clip, for clips of the first pairs.
         searched: Likely label errors; searched in the result where they are left out.
         picture_budget: Bytes that pictures may take in the page.
 
     Raises:
         CheckpointError: ``CKPT-017`` for a damaged record of contrast.
+        InputError: ``EVAL-065`` for a card that cannot be read.
         EnvironmentFault: ``ENV-001`` to ``ENV-003`` when a file cannot be written.
     """
     fused = len(bundle.streams) > 1
     told = [f"{clip}: {reason}" for clip, reason in result.skipped.items()]
     album, found = Album(folder, attribute), opinions(result.scores)
     here = environment(bundle.streams[0].device)
+    costs = [_cost(trained) for trained in bundle.streams]
     data = ReportData(
         dataset=folder.info.name,
         protocol=result.protocol,
@@ -98,7 +103,7 @@ def make_report(
         gain=_gain(result) if fused else None,
         pairs=confused_pairs(found, album),
         contrasted=_contrasted(bundle, runs),
-        costs=[_cost(trained) for trained in bundle.streams],
+        costs=costs,
         notes=[*notes, *result.units.told, *result.notes, *(f"skipped {line}" for line in told)],
         commands=commands,
         facts={"Seeds": ", ".join(str(t.facts.get("seed", "?")) for t in bundle.streams)},
@@ -106,7 +111,7 @@ def make_report(
         calibrations=_calibrations(bundle, result),
         worst=worst_clips(found, album),
         review=_review(path, searched or search_result(_own(result), result.part), album),
-        sections=sections,
+        sections=[*report_parts(bundle, result, costs, card), *sections],
         provenance=provenance(bundle, folder, result, runs=runs, commit=here.get("commit")),
         picture_budget=picture_budget,
     )

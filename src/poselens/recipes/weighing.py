@@ -208,7 +208,14 @@ def draw_landscape(
         UsageError: ``FUS-023`` with one stream, ``EVAL-001`` without a labelled clip.
         EnvironmentFault: ``ENV-001`` to ``ENV-003``.
     """
-    names = [stream.stream for stream in scores]
+    marks = weight_marks(fusion, [stream.stream for stream in scores])
+    found: Landscape = landscape(scores, fusion.temperatures, marks, clips=clips, groups=groups)
+    write_bytes(path, standalone(landscape_figure(found)).encode())
+    return found.as_dict()
+
+
+def weight_marks(fusion: FusionWeights, names: Sequence[str]) -> dict[str, Mapping[str, float]]:
+    """Return the weights to show in a landscape: a fusion's own first, then the fixed ones."""
     marks: dict[str, Mapping[str, float]] = {_called(fusion): fusion.weights}
     for other in ("paper", "equal"):
         try:
@@ -216,11 +223,9 @@ def draw_landscape(
         except UsageError:
             # streams that the paper does not have
             continue
-    if len(scores) == 2 and marks.get("paper") == marks["equal"]:
+    if len(names) == 2 and marks.get("paper") == marks["equal"]:
         del marks["equal"]
-    found: Landscape = landscape(scores, fusion.temperatures, marks, clips=clips, groups=groups)
-    write_bytes(path, standalone(landscape_figure(found)).encode())
-    return found.as_dict()
+    return marks
 
 
 def _called(fusion: FusionWeights) -> str:

@@ -260,8 +260,12 @@ class FusionSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    weights: Literal["paper", "fitted"] | dict[str, float] = "paper"
-    """``paper``: RGB 1 to skeleton 1; ``fitted`` on validation; or a weight per stream."""
+    weights: Literal["paper", "equal", "fitted"] | dict[str, float] = "paper"
+    """``paper``: RGB 1 to skeleton 1; ``equal``; ``fitted`` on validation; or one per stream."""
+    objective: Literal["likelihood", "accuracy"] = "likelihood"
+    """What fitted weights seek."""
+    per_class: bool = False
+    """Whether fitted weights are per stream and class."""
 
 
 class Recipe(BaseModel):
