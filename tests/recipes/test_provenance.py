@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from poselens.data.folder import open_folder
+from poselens.recipes.costing import hardware_name
 from poselens.recipes.evaluating import evaluate_bundle
 from poselens.recipes.provenance import provenance
 from poselens.recognition.bundle import load_bundle
@@ -35,6 +36,7 @@ def test_data_networks_and_machines_are_named(judged, drawn):
     assert by_name(machines)["Started"][0] == made["started"]
     assert by_name(machines)["Commit"][-1] == "c" * 12
     assert by_name(machines)["torch"] == [str(torch.__version__)] * 3
+    assert by_name(machines)["Hardware"][-1] == hardware_name(torch.device("cpu"))
     assert list(machines.table.columns) == ["", "rgb", "joint", "this report"]
 
 

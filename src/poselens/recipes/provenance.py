@@ -14,6 +14,7 @@ from poselens.data.folder import ClipFolder
 from poselens.data.info import PARTS
 from poselens.evaluation.page import count_text
 from poselens.evaluation.sections import Section, SectionTable
+from poselens.recipes.costing import hardware_name
 from poselens.recipes.evaluating import Result
 from poselens.recognition.bundle import Bundle
 from poselens.recognition.streams import read_facts
@@ -45,7 +46,7 @@ def provenance(
     return [
         _data(folder, result),
         _networks(names, trained, bundle),
-        _machines(names, trained, commit),
+        _machines(names, trained, commit, hardware_name(bundle.streams[0].device)),
     ]
 
 
@@ -102,11 +103,12 @@ def _networks(
 
 
 def _machines(
-    names: Sequence[str], trained: Sequence[Mapping[str, Any]], commit: str | None
+    names: Sequence[str], trained: Sequence[Mapping[str, Any]], commit: str | None, hardware: str
 ) -> Section:
     heads = ["poselens", "Commit", "Python", "torch", "Hardware", "System", "Started"]
     here = {
         "poselens": poselens.__version__,
+        "hardware": hardware,
         "environment": {
             "commit": commit,
             "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
