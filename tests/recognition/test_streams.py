@@ -6,7 +6,7 @@ import torch
 
 from poselens.errors import CheckpointError
 from poselens.recognition.streams import RUN_FORMAT, load_run
-from poselens.training import run as training
+from poselens.training import result as training
 
 CPU = torch.device("cpu")
 
