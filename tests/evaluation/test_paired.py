@@ -9,9 +9,10 @@ from judged_scores import made_up, people, scores_of
 from scipy.stats import binom, binomtest
 
 from poselens.errors import UsageError
+from poselens.evaluation.gain import mcnemar
 from poselens.evaluation.intervals import paired_difference
 from poselens.evaluation.metrics import evaluate
-from poselens.evaluation.paired import compare_pair, holm, mcnemar
+from poselens.evaluation.paired import compare_pair, holm
 
 
 def told(predicted, labels, classes=3):
@@ -108,7 +109,7 @@ def test_clips_are_matched_by_id_and_those_of_one_side_are_counted():
 def test_mcnemar_is_the_sign_test(ours, theirs):
     n, low = ours + theirs, min(ours, theirs)
     expected = min(1.0, 2 * binom.cdf(low, n, 0.5)) if n else 1.0
-    assert mcnemar(ours, theirs) == pytest.approx(expected, abs=1e-12)
+    assert mcnemar(ours, theirs).p == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import binomtest
 
 from poselens.errors import UsageError
+from poselens.evaluation.gain import mcnemar
 from poselens.evaluation.intervals import RESAMPLES, Interval, certain, percentiles
 from poselens.evaluation.resampling import (
     FIGURES,
@@ -194,7 +194,7 @@ def compare_pair(
         [ours.ids[row] for row in np.flatnonzero(alone[0]).tolist()],
         [ours.ids[row] for row in np.flatnonzero(alone[1]).tolist()],
         int((~right[0] & ~right[1]).sum()),
-        mcnemar(int(alone[0].sum()), int(alone[1].sum())),
+        mcnemar(int(alone[0].sum()), int(alone[1].sum())).p,
         _moves(ours, right, alone),
     )
 
@@ -247,7 +247,7 @@ def _moves(
     found = [
         (name, *(int(each[name]) for each in counts)) for name in np.flatnonzero(counts[0]).tolist()
     ]
-    chances = [mcnemar(ours, theirs) for *_, ours, theirs in found]
+    chances = [mcnemar(ours, theirs).p for *_, ours, theirs in found]
     moves = [
         ClassMove(
             scores.classes[name], support, mine / support, other / support, ours, theirs, p, fixed
@@ -257,15 +257,6 @@ def _moves(
         )
     ]
     return sorted(moves, key=lambda each: (-abs(each.only_first - each.only_second), each.p))
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided exact p of McNemar's test: of the clips one alone has right, half each.
-
-    Source: McNemar, 1947; the exact form is the sign test.
-    """
-    apart = only_first + only_second
-    return 1.0 if apart == 0 else float(binomtest(only_first, apart).pvalue)
 
 
 def holm(chances: Sequence[float]) -> Float[np.ndarray, " n"]:

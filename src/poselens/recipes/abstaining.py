@@ -143,22 +143,30 @@ def require_held_out(streams: Sequence[TrainedStream], protocol: str) -> None:
     Raises:
         UsageError: ``EVAL-025``.
     """
+    told = seen_validation(streams, protocol, "clips")
+    if told is not None:
+        message, mend = told
+        raise UsageError("EVAL-025", f"{message}: no threshold can be chosen there", mend=mend)
+
+
+def seen_validation(
+    streams: Sequence[TrainedStream], protocol: str, called: str = "slice"
+) -> tuple[str, str] | None:
+    """Return why nothing may be chosen on validation clips, and the mend; None where it may."""
     for trained in streams:
-        data = trained.facts.get("data", {})
+        name, data = trained.stream.name, trained.facts.get("data", {})
         if not data.get("val"):
-            raise UsageError(
-                "EVAL-025",
-                f"{trained.stream.name} was trained on the validation clips too, so no threshold "
-                "can be chosen on them",
-                mend="train with training.validation=hold-out",
+            return (
+                f"{name} was trained on the validation {called} too",
+                "train with training.validation=hold-out",
             )
         if data.get("protocol") != protocol:
-            raise UsageError(
-                "EVAL-025",
-                f"{trained.stream.name} was trained under the protocol {data.get('protocol')!r}, "
-                f"so it may have seen validation clips of {protocol!r}",
-                mend="train it under this protocol",
+            return (
+                f"{name} was trained under the protocol {data.get('protocol')!r}, so it may have "
+                f"seen validation clips of {protocol!r}",
+                "train it under this protocol",
             )
+    return None
 
 
 def abstain(

@@ -19,7 +19,6 @@ from poselens.clips.stream import SkeletonStream
 from poselens.data.folder import ClipFolder
 from poselens.errors import SkeletonError, UsageError
 from poselens.evaluation.attribution_figure import attribution_figure
-from poselens.evaluation.explain_page import ShownCheck
 from poselens.explain.body import (
     blank_frames,
     draw_body_attribution,
@@ -31,9 +30,10 @@ from poselens.explain.body import (
 )
 from poselens.explain.joint_cells import cascade_layers, joint_cells, keep_joints
 from poselens.explain.joints import Method, attribute_joints, baseline_of
-from poselens.explain.sanity import Randomisation, Removal, randomisation_test, removal_curves
+from poselens.explain.sanity import randomisation_test, removal_curves
 from poselens.explain.strips import Curve, StripRow
 from poselens.pose.layouts import get_layout
+from poselens.recipes.checked import Checked
 from poselens.recognition.streams import TrainedStream
 from poselens.skeleton.network import CtrGcn
 from poselens.types import Skeleton
@@ -251,47 +251,6 @@ def _fitted(positions: Float[np.ndarray, "m t v 2"]) -> Float[np.ndarray, "m t v
     return fitted
 
 
-@dataclass(frozen=True, eq=False)
-class JointSanity:
-    """What the checks say of a skeleton stream's attributions.
-
-    Attributes:
-        stream: Name of the stream.
-        randomisation: Against networks with random weights.
-        deletion: As the most important joints are held still, a stretch at a time.
-        insertion: As they begin to move.
-    """
-
-    stream: str
-    randomisation: Randomisation
-    deletion: Removal
-    insertion: Removal
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the facts for JSON."""
-        return {
-            "randomisation": self.randomisation.as_dict(),
-            "deletion": self.deletion.as_dict(),
-            "insertion": self.insertion.as_dict(),
-        }
-
-    def shown(self) -> ShownCheck:
-        """Return what the page shows."""
-        tests = (self.randomisation, self.deletion, self.insertion)
-        return ShownCheck(
-            self.stream,
-            [test.verdict for test in tests],
-            [test.passes for test in tests],
-            list(self.randomisation.layers),
-            [None if each is None else each.mean for each in self.randomisation.ranks],
-            list(self.randomisation.likeness),
-            [
-                (each.kind, each.shares.tolist(), each.curve.tolist(), each.random.tolist())
-                for each in (self.deletion, self.insertion)
-            ],
-        )
-
-
 def check_joints(
     trained: TrainedStream,
     clips: Float[Tensor, "n c t v m"],
@@ -300,7 +259,7 @@ def check_joints(
     method: Method = "integrated-gradients",
     groups: Sequence[str] | None = None,
     steps: int = 10,
-) -> JointSanity:
+) -> Checked:
     """Check the attributions of some clips.
 
     Args:
@@ -337,4 +296,4 @@ def check_joints(
     ]
     cells = [joint_cells(each) for each in attribute(network)]
     deletion, insertion = removal_curves(cells, keeps, steps=steps, groups=groups)
-    return JointSanity(described.name, randomisation, deletion, insertion)
+    return Checked(described.name, randomisation, deletion, insertion)

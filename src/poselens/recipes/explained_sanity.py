@@ -1,69 +1,20 @@
 """Check an RGB stream's attributions: random weights, deletion and insertion."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from poselens.evaluation.explain_page import ShownCheck
 from poselens.explain.cam import Method, attribute_frames, cascade_layers, require_plain
 from poselens.explain.cells import Baseline, cells_of, keep_cells
 from poselens.explain.sanity import (
-    Randomisation,
-    Removal,
     randomisation_test,
     removal_curves,
 )
+from poselens.recipes.checked import Checked
 from poselens.recognition.streams import TrainedStream
-
-
-@dataclass(frozen=True, eq=False)
-class RgbSanity:
-    """What the checks say of a stream's attributions.
-
-    Attributes:
-        stream: Name of the stream.
-        randomisation: Against networks with random weights.
-        deletion: As the most important cells go.
-        insertion: As they come.
-    """
-
-    stream: str
-    randomisation: Randomisation
-    deletion: Removal
-    insertion: Removal
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the facts for JSON."""
-        return {
-            "randomisation": self.randomisation.as_dict(),
-            "deletion": self.deletion.as_dict(),
-            "insertion": self.insertion.as_dict(),
-        }
-
-    def shown(self) -> ShownCheck:
-        """Return what the page shows."""
-        ranks = [None if each is None else each.mean for each in self.randomisation.ranks]
-        return ShownCheck(
-            self.stream,
-            [self.randomisation.verdict, self.deletion.verdict, self.insertion.verdict],
-            [
-                self.randomisation.passes,
-                self.deletion.passes,
-                self.insertion.passes,
-            ],
-            list(self.randomisation.layers),
-            ranks,
-            list(self.randomisation.likeness),
-            [
-                (each.kind, each.shares.tolist(), each.curve.tolist(), each.random.tolist())
-                for each in (self.deletion, self.insertion)
-            ],
-        )
 
 
 def check_rgb(
@@ -76,7 +27,7 @@ def check_rgb(
     groups: Sequence[str] | None = None,
     baseline: Baseline = "blur",
     steps: int = 10,
-) -> RgbSanity:
+) -> Checked:
     """Check the attributions of some clips.
 
     Args:
@@ -109,4 +60,4 @@ def check_rgb(
     ]
     cells = [cells_of(each) for each in attribute(network)]
     deletion, insertion = removal_curves(cells, keeps, steps=steps, groups=groups)
-    return RgbSanity(trained.stream.name, randomisation, deletion, insertion)
+    return Checked(trained.stream.name, randomisation, deletion, insertion)

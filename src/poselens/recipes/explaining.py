@@ -27,10 +27,11 @@ from poselens.explain.cam import PIXEL_METHODS, Method, find_layer, require_plai
 from poselens.explain.joints import Method as JointMethod
 from poselens.explain.sanity import FEWEST
 from poselens.explain.strips import Section, render, strip_figure
+from poselens.recipes.checked import Checked
 from poselens.recipes.choosing import Chosen, classes_asked
 from poselens.recipes.explained_clip import Question, explain_streams
-from poselens.recipes.explained_joints import JointSanity, check_joints
-from poselens.recipes.explained_sanity import RgbSanity, check_rgb
+from poselens.recipes.explained_joints import check_joints
+from poselens.recipes.explained_sanity import check_rgb
 from poselens.recipes.heat_video import write_heat_video
 from poselens.recognition.bundle import Bundle, load_bundle
 
@@ -241,9 +242,9 @@ def _layers(bundle: Bundle, asking: Asking) -> dict[str, str | None]:
     }
 
 
-def _checks(work: _Work) -> list[RgbSanity | JointSanity]:
+def _checks(work: _Work) -> list[Checked]:
     """Check each stream's attributions over the clips that were explained."""
-    checks: list[RgbSanity | JointSanity] = []
+    checks: list[Checked] = []
     asking = work.asking
     for trained in work.bundle.streams:
         asked = work.asked.get(trained.stream.name, [])
@@ -265,7 +266,7 @@ def _checks(work: _Work) -> list[RgbSanity | JointSanity]:
 def _write_page(
     facts: Mapping[str, Any],
     work: _Work,
-    checks: Sequence[RgbSanity | JointSanity],
+    checks: Sequence[Checked],
     commands: Sequence[str],
 ) -> None:
     layers = [f"{name}: {layer}" for name, layer in facts["layers"].items() if layer]

@@ -11,7 +11,7 @@ from poselens.data.folder import ClipFolder
 from poselens.errors import UsageError
 from poselens.evaluation.gain import StreamCost
 from poselens.fusion.weights import FusionWeights
-from poselens.recipes.abstaining import held_out_scores, unknown_threshold
+from poselens.recipes.abstaining import held_out_scores, seen_validation, unknown_threshold
 from poselens.recipes.costing import stream_cost
 from poselens.recipes.weighing import (
     Choice,
@@ -143,23 +143,15 @@ def costs_of(streams: Sequence[TrainedStream]) -> dict[str, StreamCost]:
 
 def held_back(streams: Sequence[TrainedStream], protocol: str) -> UsageError | None:
     """Return why the validation slice cannot be fitted on, ``FUS-010``; None where it can."""
-    for trained in streams:
-        data = trained.facts.get("data", {})
-        if data.get("val", 0) == 0:
-            return UsageError(
-                "FUS-010",
-                f"{trained.stream.name} was trained on the validation slice too, so weights "
-                "cannot be fitted on it",
-                mend="train with training.validation=hold-out, or use --weights paper",
-            )
-        if data.get("protocol") != protocol:
-            return UsageError(
-                "FUS-010",
-                f"{trained.stream.name} was trained under the protocol {data.get('protocol')!r}, "
-                f"so it may have seen validation clips of {protocol!r}",
-                mend="train it under this protocol, or use --weights paper",
-            )
-    return None
+    told = seen_validation(streams, protocol)
+    if told is None:
+        return None
+    message, mend = told
+    return UsageError(
+        "FUS-010",
+        f"{message}: weights cannot be fitted there",
+        mend=f"{mend}, or use --weights paper",
+    )
 
 
 def _validation(
