@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from poselens.data.folder import open_folder
+from poselens.errors import InputError, NumericFault
 from poselens.recipes.attributing import attribute_clips
 from poselens.recipes.explained_clip import Question, explain_streams
 from poselens.recipes.explaining import load_plain
@@ -52,12 +53,14 @@ def test_of_many_skeleton_streams_the_one_that_weighs_most_is_asked(drawn, monke
     assert [each.name for each in found] == ["rgb", "bone"]
 
 
-def test_a_clip_that_no_stream_can_read_has_no_strips(drawn, monkeypatch):
-    from poselens.errors import InputError
+@pytest.mark.parametrize(
+    "fault", [InputError("VID-002", "empty"), NumericFault("EXP-005", "not finite")]
+)
+def test_a_clip_that_cannot_be_explained_has_no_strips(drawn, monkeypatch, fault):
     from poselens.recipes import attributing
 
     def refuse(*_):
-        raise InputError("VID-002", "empty")
+        raise fault
 
     monkeypatch.setattr(attributing, "explain_streams", refuse)
     folder = open_folder(drawn.data)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from poselens.clips.stream import RgbStream
 from poselens.data.folder import ClipFolder
-from poselens.errors import InputError
+from poselens.errors import InputError, NumericFault
 from poselens.evaluation.explorer import AttributionStrip
 from poselens.recipes.explained_clip import Question, explain_streams
 from poselens.recipes.explaining import load_plain
@@ -26,7 +26,7 @@ def attribute_clips(model: Path, folder: ClipFolder, *, device: str) -> Attribut
     """Return what gives the strips of a clip for one class against another, by a model's networks.
 
     Grad-CAM for RGB, integrated gradients for skeletons, on the frames that the network is shown.
-    A clip that no stream can read has no strips.
+    A clip that no stream can read, or whose attribution is not finite, has no strips.
 
     Args:
         model: The run or bundle; read again, for prediction folds networks.
@@ -42,7 +42,7 @@ def attribute_clips(model: Path, folder: ClipFolder, *, device: str) -> Attribut
         question = Question(wanted, against)
         try:
             found = explain_streams(bundle, folder, folder.index_of(clip), question, {})
-        except InputError:
+        except (InputError, NumericFault):
             # the clip was scored a moment ago; a picture less does not spoil a report
             return []
         named = {trained.stream.name for trained in bundle.streams}
